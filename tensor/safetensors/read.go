@@ -1,0 +1,133 @@
+package safetensors
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// Source is anything that tensors can be read from by name: a File, a Set of shards, or a converted checkpoint.
+type Source interface {
+	// Tensors lists what there is.
+	Tensors() []Info
+	// Raw reads stored bytes of one tensor, from byte off of the tensor on.
+	Raw(name string, off int64, dst []byte) error
+}
+
+// Read fills host tensors from the source, converting among the float types (round to nearest even) and widening
+// integers where the types differ. Lengths must agree; shapes are the caller's business. Work is spread over
+// stretches of the data, not over tensors, so one large tensor loads as fast as many small ones; apart from the
+// destinations it needs a scratch buffer per worker.
+func Read(src Source, dst map[string]*tensor.Tensor) error {
+	var jobs []readJob
+	found := 0
+	for _, t := range src.Tensors() {
+		d, ok := dst[t.Name]
+		if !ok {
+			continue
+		}
+		found++
+		conv, err := converter(t.DType, d.DType())
+		if err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		if want, err := byteSize(t.DType, d.Shape()); err != nil || want != t.NumBytes() {
+			return fmt.Errorf("tensor %q: stored as %s%s, wanted as %s%s", t.Name, t.DType, t.Shape, d.DType(), d.Shape())
+		}
+		elem := t.DType.Bits() / 8
+		for lo := 0; lo < d.Len(); lo += chunkBytes / elem {
+			jobs = append(jobs, readJob{info: t, dst: d, conv: conv, lo: lo, hi: min(d.Len(), lo+chunkBytes/elem)})
+		}
+	}
+	if found != len(dst) {
+		have := map[string]bool{}
+		for _, t := range src.Tensors() {
+			have[t.Name] = true
+		}
+		for _, name := range sortedKeys(dst) {
+			if !have[name] {
+				return fmt.Errorf("no tensor %q", name)
+			}
+		}
+	}
+	return runJobs(src, jobs)
+}
+
+// ReadTensor reads one tensor in the in-memory type that holds its values exactly.
+func ReadTensor(src Source, name string) (*tensor.Tensor, error) {
+	for _, t := range src.Tensors() {
+		if t.Name != name {
+			continue
+		}
+		native, ok := t.DType.Native()
+		if !ok {
+			return nil, fmt.Errorf("tensor %q: %s elements have no in-memory type", name, t.DType)
+		}
+		out, err := tensor.New(tensor.Host, native, t.Shape...)
+		if err != nil {
+			return nil, err
+		}
+		return out, Read(src, map[string]*tensor.Tensor{name: out})
+	}
+	return nil, fmt.Errorf("no tensor %q", name)
+}
+
+const chunkBytes = 1 << 20
+
+type readJob struct {
+	info   Info
+	dst    *tensor.Tensor
+	conv   convertFunc // nil: the bytes are the same
+	lo, hi int         // elements
+}
+
+func (j readJob) run(src Source, scratch []byte) error {
+	elem := j.info.DType.Bits() / 8
+	off := int64(j.lo) * int64(elem)
+	if j.conv == nil {
+		return src.Raw(j.info.Name, off, j.dst.Bytes()[j.lo*elem:j.hi*elem])
+	}
+	raw := scratch[:(j.hi-j.lo)*elem]
+	if err := src.Raw(j.info.Name, off, raw); err != nil {
+		return err
+	}
+	if err := j.conv(j.dst, j.lo, raw); err != nil {
+		return fmt.Errorf("tensor %q: %w", j.info.Name, err)
+	}
+	return nil
+}
+
+func runJobs(src Source, jobs []readJob) error {
+	workers := min(runtime.GOMAXPROCS(0), len(jobs))
+	var next atomic.Int64
+	errs := make([]error, len(jobs))
+	var failed atomic.Bool
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			var scratch []byte
+			for !failed.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= len(jobs) {
+					return
+				}
+				if jobs[i].conv != nil && scratch == nil {
+					scratch = make([]byte, chunkBytes)
+				}
+				if errs[i] = jobs[i].run(src, scratch); errs[i] != nil {
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
