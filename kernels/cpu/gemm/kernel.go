@@ -1,0 +1,40 @@
+package gemm
+
+import "unsafe"
+
+// kernel is one micro-kernel family with its packing routines. A tile of the product has up to mr rows and up to
+// vecs·lanes columns.
+type kernel struct {
+	name  string
+	mr    int // rows of the largest tile
+	lanes int // f32 elements of a vector register
+	vecs  int // vectors of columns of the largest tile
+
+	// tile[r][v] multiplies a packed tile of r rows by a packed panel of v vectors:
+	// c = alpha·a·b, or c += alpha·a·b. Of the last vector only the first last lanes are read and written in c.
+	// ldc counts elements.
+	tile [][]tileFunc
+
+	// transpose reads up to lanes rows of k contiguous elements and writes, for each k, one vector holding the
+	// element of each row; vectors are stride elements apart. Lanes past the last row are undefined: the writes
+	// go in ascending k, so that with stride < lanes a vector's spare lanes are overwritten by the next vector,
+	// and only the last one spills. ld and stride count elements.
+	transpose packFunc
+	// gather reads rows of n <= lanes contiguous elements, ld apart, and writes each as one vector, with zeros
+	// past n, under the same rules.
+	gather packFunc
+	// transposeBF16 and gatherBF16 do the same from bf16 storage.
+	transposeBF16, gatherBF16 packFunc
+}
+
+type tileFunc func(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+
+type packFunc func(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
+
+func (kn *kernel) nr() int { return kn.lanes * kn.vecs }
+
+// active is the family in use. Tests force another one.
+var active = kernels()[0]
+
+// ISA names the micro-kernels in use: "avx512", "avx2" or "portable".
+func ISA() string { return active.name }
