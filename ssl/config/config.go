@@ -42,7 +42,7 @@ func Default() *Config {
 			Beta1: .9, Beta2: .999, Eps: 1e-8, LayerwiseDecay: 1, PatchEmbedLRMult: 1, ClipScope: "tensor",
 			LRScaling: "none", LastLayerFreeze: "drop_gradient",
 		},
-		Lora: Lora{R: 8, Alpha: 16, Dropout: .1},
+		Lora: Lora{R: 8, Alpha: 16, Dropout: .1, Targets: []string{"query", "value"}},
 		Crops: Crops{
 			GlobalCropsScale: Pair{.4, 1}, LocalCropsScale: Pair{.05, .4}, GlobalCropsNumber: 2, LocalCropsNumber: 6,
 			GlobalCropsSize: 224, LocalCropsSize: 98, GuidanceProbability: .5,

@@ -27,7 +27,7 @@ type Lora struct {
 	R       int      `json:"lora_r" min:"1" max:"1024" doc:"rank of the adapters"`
 	Alpha   float64  `json:"lora_alpha" above:"0" doc:"adapters are scaled by lora_alpha / lora_r"`
 	Dropout float64  `json:"lora_dropout" min:"0" below:"1" doc:"dropout before the adapters"`
-	Targets []string `json:"target_modules" doc:"linear layers to adapt; empty means query and value"`
+	Targets []string `json:"target_modules" doc:"linear layers to adapt"`
 }
 
 // Distillation names the frozen external teacher.
