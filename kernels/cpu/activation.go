@@ -14,9 +14,7 @@ type actOp struct {
 
 // ActForward is out = act(x).
 func (b *Backend) ActForward(out, x *tensor.Tensor, act kernels.Activation) {
-	if out.Len() != x.Len() {
-		mismatch("ActForward", out, x)
-	}
+	kernels.CheckActForward(out, x, act)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.act = actOp{out: asVector(out), x: asVector(x), act: act}
@@ -25,9 +23,7 @@ func (b *Backend) ActForward(out, x *tensor.Tensor, act kernels.Activation) {
 
 // ActBackward is dx = dy·act'(x).
 func (b *Backend) ActBackward(dx, dy, x *tensor.Tensor, act kernels.Activation) {
-	if dx.Len() != x.Len() || dy.Len() != x.Len() {
-		mismatch("ActBackward", dx, dy, x)
-	}
+	kernels.CheckActBackward(dx, dy, x, act)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.act = actOp{out: asVector(dx), x: asVector(x), dy: asVector(dy), act: act}
@@ -58,10 +54,8 @@ type swiGLUOp struct {
 
 // SwiGLU is out[r,j] = silu(x[r,j])·x[r,H+j].
 func (b *Backend) SwiGLU(out, x *tensor.Tensor) {
+	kernels.CheckSwiGLU(out, x)
 	o := swiGLUOp{out: asMatrix(out), x: asMatrix(x)}
-	if o.x.cols != 2*o.out.cols || o.x.rows != o.out.rows {
-		mismatch("SwiGLU", out, x)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.swiGLU = o
@@ -70,10 +64,8 @@ func (b *Backend) SwiGLU(out, x *tensor.Tensor) {
 
 // SwiGLUBackward is the gradient of SwiGLU.
 func (b *Backend) SwiGLUBackward(dx, dy, x *tensor.Tensor) {
+	kernels.CheckSwiGLUBackward(dx, dy, x)
 	o := swiGLUOp{out: asMatrix(dx), x: asMatrix(x), dy: asMatrix(dy)}
-	if o.x.cols != 2*o.dy.cols || o.x.rows != o.dy.rows || dx.Len() != x.Len() {
-		mismatch("SwiGLUBackward", dx, dy, x)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.swiGLU = o

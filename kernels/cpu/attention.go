@@ -22,10 +22,6 @@ type attentionShape struct {
 func shapeOf(a *kernels.Attention) attentionShape {
 	s := attentionShape{qkv: asMatrix(a.QKV), out: asMatrix(a.Out), starts: a.Seqs.Host, heads: a.Heads, scale: float32(a.Scale)}
 	s.d = s.qkv.cols / (3 * a.Heads)
-	if s.qkv.cols != 3*a.Heads*s.d || len(s.starts) == 0 || int(s.starts[len(s.starts)-1]) != s.qkv.rows ||
-		a.Out != nil && (s.out.rows != s.qkv.rows || s.out.cols != a.Heads*s.d) || a.LSE != nil && a.LSE.Len() != a.Heads*s.qkv.rows {
-		mismatch("Attention", a.Out, a.LSE, a.QKV)
-	}
 	if a.LSE != nil {
 		s.lse = a.LSE.F32()
 	}
@@ -50,6 +46,7 @@ type attentionOp struct{ attentionShape }
 
 // Attention is softmax attention over packed sequences.
 func (b *Backend) Attention(a kernels.Attention) {
+	kernels.CheckAttention(a)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.attn = attentionOp{shapeOf(&a)}
@@ -89,10 +86,8 @@ type attentionGradOp struct {
 
 // AttentionBackward writes a.DQKV from a.DOut.
 func (b *Backend) AttentionBackward(a kernels.AttentionGrad) {
+	kernels.CheckAttentionBackward(a)
 	o := attentionGradOp{shapeOf(&a.Attention), asMatrix(a.DOut), asMatrix(a.DQKV), a.Delta.F32()}
-	if a.DOut.Len() != a.Out.Len() || a.DQKV.Len() != a.QKV.Len() || a.Delta.Len() != a.LSE.Len() {
-		mismatch("AttentionBackward", a.DOut, a.DQKV, a.Delta, a.QKV)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.attnGrad = o
@@ -146,10 +141,8 @@ type attentionRowsOp struct {
 
 // AttentionRows writes the exact softmax rows of chosen queries.
 func (b *Backend) AttentionRows(probs, queries *tensor.Tensor, a kernels.Attention) {
+	kernels.CheckAttentionRows(probs, queries, a)
 	o := attentionRowsOp{shapeOf(&a), asMatrix(probs), queries.I32(), a.Seqs.MaxLen}
-	if o.probs.cols != o.maxLen || o.probs.rows != len(o.queries)*a.Heads {
-		mismatch("AttentionRows", probs, queries, a.QKV)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.attnRows = o

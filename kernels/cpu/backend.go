@@ -1,10 +1,12 @@
 package cpu
 
 import (
-	"runtime"
 	"sync"
 
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cpu/gemm"
+	"github.com/dino-mx/dmx/kernels/cpu/pool"
+	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -19,7 +21,10 @@ type Options struct {
 // with all threads.
 type Backend struct {
 	mu      sync.Mutex
+	pool    *pool.Pool
+	gemm    *gemm.Multiplier
 	workers []worker
+	running share
 	ops     ops
 	shared  []float32 // partial sums of the operation in progress
 	sums    []float64
@@ -66,8 +71,9 @@ type ops struct {
 
 // New makes a backend. Close it when it is no longer needed.
 func New(o Options) *Backend {
-	b := &Backend{}
-	b.SetThreads(o.Threads)
+	b := &Backend{pool: pool.New(o.Threads)}
+	b.gemm = gemm.New(b.pool)
+	b.workers = make([]worker, b.pool.Threads())
 	return b
 }
 
@@ -75,17 +81,22 @@ func New(o Options) *Backend {
 func (b *Backend) SetThreads(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
-	b.workers = make([]worker, n)
+	b.pool.SetThreads(n)
+	b.workers = make([]worker, b.pool.Threads())
 }
 
-// Close ends the backend's threads.
-func (b *Backend) Close() {}
+// Threads is the number of threads in use.
+func (b *Backend) Threads() int { return b.pool.Threads() }
+
+// Close ends the backend's threads. It must not be used afterwards.
+func (b *Backend) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pool.Close()
+}
 
 // Name is the instruction set in use: "cpu/avx512", "cpu/avx2" or "cpu/generic".
-func (b *Backend) Name() string { return "cpu/generic" }
+func (b *Backend) Name() string { return "cpu/" + vec.Active().String() }
 
 // Allocator is the host's.
 func (b *Backend) Allocator() tensor.Allocator { return tensor.Host }
@@ -94,14 +105,13 @@ func (b *Backend) Allocator() tensor.Allocator { return tensor.Host }
 func (b *Backend) Sync() error { return nil }
 
 // Upload copies elements; both tensors are host memory.
-func (b *Backend) Upload(dst, host *tensor.Tensor) { copyBytes(dst, host) }
+func (b *Backend) Upload(dst, host *tensor.Tensor) {
+	kernels.CheckTransfer("Upload", dst, host)
+	copy(dst.Bytes(), host.Bytes())
+}
 
 // Download copies elements; both tensors are host memory.
-func (b *Backend) Download(host, src *tensor.Tensor) { copyBytes(host, src) }
-
-func copyBytes(dst, src *tensor.Tensor) {
-	if dst.DType() != src.DType() || dst.Len() != src.Len() {
-		mismatch("Copy", dst, src)
-	}
-	copy(dst.Bytes(), src.Bytes())
+func (b *Backend) Download(host, src *tensor.Tensor) {
+	kernels.CheckTransfer("Download", host, src)
+	copy(host.Bytes(), src.Bytes())
 }

@@ -18,12 +18,9 @@ const crossChunk = 1024
 
 // CrossEntropy is the student/teacher loss over prototypes.
 func (b *Backend) CrossEntropy(c kernels.CrossEntropy) {
+	kernels.CheckCrossEntropy(c)
 	o := crossOp{ds: asMatrix(c.DS), s: asMatrix(c.S), t: asMatrix(c.T), centre: asVector(c.Centre), loss: c.Loss.F32(), slse: c.SLSE.F32(),
 		tlse: c.TLSE.F32(), w: c.Weights.F32(), starts: c.Starts.I32(), rows: c.Rows.I32(), sinv: float32(c.SInvTemp), tinv: float32(c.TInvTemp)}
-	if o.s.cols != o.t.cols || len(o.slse) != o.s.rows || len(o.tlse) != o.t.rows || len(o.starts) != o.s.rows+1 ||
-		c.DS != nil && c.DS.Len() != c.S.Len() || c.Centre != nil && c.Centre.Len() != o.s.cols {
-		mismatch("CrossEntropy", c.DS, c.S, c.SLSE, c.T, c.TLSE, c.Centre, c.Starts)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.cross = o

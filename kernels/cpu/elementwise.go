@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -16,6 +17,7 @@ type fillOp struct {
 
 // Fill sets every element to v.
 func (b *Backend) Fill(dst *tensor.Tensor, v float64) {
+	kernels.CheckFill(dst)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch dst.DType() {
@@ -49,9 +51,7 @@ type copyOp struct{ dst, src matrix }
 
 // Copy copies elements, rounding to nearest even where the type narrows.
 func (b *Backend) Copy(dst, src *tensor.Tensor) {
-	if dst.Len() != src.Len() {
-		mismatch("Copy", dst, src)
-	}
+	kernels.CheckCopy(dst, src)
 	if dst.DType() == tensor.F64 || src.DType() == tensor.F64 || !dst.DType().IsFloat() {
 		for i := range dst.Len() {
 			dst.Set(i, src.At(i))
@@ -86,9 +86,7 @@ type axpyOp struct {
 
 // Axpy is y += a·x.
 func (b *Backend) Axpy(y *tensor.Tensor, a float64, x *tensor.Tensor) {
-	if y.Len() != x.Len() {
-		mismatch("Axpy", y, x)
-	}
+	kernels.CheckAxpy(y, x)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.axpy = axpyOp{y: asVector(y), x: asVector(x), a: float32(a)}
@@ -97,6 +95,7 @@ func (b *Backend) Axpy(y *tensor.Tensor, a float64, x *tensor.Tensor) {
 
 // Scale is x *= a.
 func (b *Backend) Scale(x *tensor.Tensor, a float64) {
+	kernels.CheckScale(x)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.axpy = axpyOp{y: asVector(x), x: asVector(x), a: float32(a), scale: true}
@@ -124,10 +123,8 @@ type rowsColsOp struct {
 
 // ScaleRowsCols is out[r,c] = x[r,c]·row[r]·col[c].
 func (b *Backend) ScaleRowsCols(out, x, row, col *tensor.Tensor) {
+	kernels.CheckScaleRowsCols(out, x, row, col)
 	o := rowsColsOp{asMatrix(out), asMatrix(x), asVector(row), asVector(col)}
-	if out.Len() != x.Len() || row != nil && row.Len() != o.x.rows || col != nil && col.Len() != o.x.cols {
-		mismatch("ScaleRowsCols", out, x, row, col)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.rowsCols = o
@@ -168,9 +165,7 @@ type dropoutOp struct {
 
 // Dropout is out[i] = x[i]/(1-p) where the element's random word is at least p, else 0.
 func (b *Backend) Dropout(out, x *tensor.Tensor, p float64, seed uint64, offset uint32) {
-	if out.Len() != x.Len() {
-		mismatch("Dropout", out, x)
-	}
+	kernels.CheckDropout(out, x, p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.dropout = dropoutOp{

@@ -14,6 +14,7 @@ type gemmOp struct {
 
 // Gemm is the matrix product with its epilogues.
 func (b *Backend) Gemm(g kernels.Gemm) {
+	kernels.CheckGemm(g)
 	o := gemmOp{g: g, out: asMatrix(g.Out), a: asMatrix(g.A), b: asMatrix(g.B), bias: asVector(g.Bias), pre: asMatrix(g.Pre),
 		gradOf: asMatrix(g.GradOf), res: asMatrix(g.Residual), gamma: asVector(g.Gamma), scale: asVector(g.RowScale), alpha: float32(g.Alpha)}
 	if o.alpha == 0 {
@@ -99,10 +100,8 @@ type layerScaleOp struct {
 
 // LayerScaleBackward turns the gradient of the unscaled branch into those of dw, db and dgamma.
 func (b *Backend) LayerScaleBackward(dw, db, dgamma, g, c, w, bias, gamma *tensor.Tensor) {
+	kernels.CheckLayerScaleBackward(dw, db, dgamma, g, c, w, bias, gamma)
 	o := layerScaleOp{asMatrix(dw), asVector(db), asVector(dgamma), asMatrix(g), asVector(c), asMatrix(w), asVector(bias), asVector(gamma)}
-	if g.Len() != w.Len() || o.dgamma.cols != o.g.rows || o.gamma.cols != o.g.rows || c != nil && o.c.cols != o.g.rows {
-		mismatch("LayerScaleBackward", dw, db, dgamma, g, c, w, bias, gamma)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.layerScale = o

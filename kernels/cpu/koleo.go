@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"math"
 
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
@@ -14,10 +15,8 @@ type nearestOp struct {
 
 // NearestRows is index[i] = argmax over j != i of dots[i,j], the smallest such j.
 func (b *Backend) NearestRows(index, dots *tensor.Tensor) {
+	kernels.CheckNearestRows(index, dots)
 	o := nearestOp{index.I32(), asMatrix(dots)}
-	if o.dots.rows != o.dots.cols || len(o.index) != o.dots.rows {
-		mismatch("NearestRows", index, dots)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.nearest = o
@@ -47,10 +46,8 @@ type koleoOp struct {
 
 // KoLeo is the Kozachenko-Leonenko loss of unit rows and its gradient.
 func (b *Backend) KoLeo(loss, dx, x, index *tensor.Tensor, eps, minDist, weight float64) {
+	kernels.CheckKoLeo(loss, dx, x, index)
 	o := koleoOp{loss: loss.F32(), dx: asMatrix(dx), x: asMatrix(x), index: index.I32(), eps: eps, minDist: minDist, weight: weight}
-	if len(o.index) != o.x.rows || len(o.loss) != o.x.rows || dx != nil && dx.Len() != x.Len() {
-		mismatch("KoLeo", loss, dx, x, index)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	o.coef = b.partials(o.x.rows)

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"math"
 
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
@@ -15,10 +16,8 @@ type layerNormOp struct {
 
 // LayerNorm is y = (x-mean)·rstd·gamma + beta row by row.
 func (b *Backend) LayerNorm(y, mean, rstd, x, gamma, beta *tensor.Tensor, eps float64) {
+	kernels.CheckLayerNorm(y, mean, rstd, x, gamma, beta)
 	o := layerNormOp{asMatrix(y), asMatrix(x), asVector(gamma), asVector(beta), mean.F32(), rstd.F32(), eps}
-	if y.Len() != x.Len() || o.gamma.cols != o.x.cols || o.beta.cols != o.x.cols || len(o.mean) != o.x.rows || len(o.rstd) != o.x.rows {
-		mismatch("LayerNorm", y, mean, rstd, x, gamma, beta)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.norm = o
@@ -50,12 +49,10 @@ type layerNormGradOp struct {
 
 // LayerNormBackward is the gradient of LayerNorm.
 func (b *Backend) LayerNormBackward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma *tensor.Tensor, accumulate bool) {
+	kernels.CheckLayerNormBackward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma)
 	o := layerNormGradOp{dx: asMatrix(dx), dy: asMatrix(dy), x: asMatrix(x), gamma: asVector(gamma),
 		mean: mean.F32(), rstd: rstd.F32(), add: accumulate}
 	cols := o.x.cols
-	if dx.Len() != x.Len() || dy.Len() != x.Len() || o.gamma.cols != cols || len(o.mean) != o.x.rows || len(o.rstd) != o.x.rows {
-		mismatch("LayerNormBackward", dx, dy, x, mean, rstd, gamma)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := blocks(o.x.rows, normBlock)
@@ -71,9 +68,6 @@ func (b *Backend) LayerNormBackward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma 
 	for i, t := range [2]*tensor.Tensor{dgamma, dbeta} {
 		if t == nil {
 			continue
-		}
-		if t.Len() != cols {
-			mismatch("LayerNormBackward", t, x)
 		}
 		m := asVector(t)
 		acc := m.row(w, 0, 0)

@@ -86,13 +86,3 @@ func (m *matrix) donePart(r, lo, hi int, v []float32) {
 		vec.Narrow(m.h[at+lo:at+hi], v)
 	}
 }
-
-func mismatch(op string, ts ...*tensor.Tensor) {
-	msg := "kernels/cpu: " + op + ": shapes do not fit:"
-	for _, t := range ts {
-		if t != nil {
-			msg += " " + t.String()
-		}
-	}
-	panic(msg)
-}

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"math"
 
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
@@ -15,10 +16,8 @@ type l2Op struct {
 
 // L2Normalize is y[r] = x[r]/max(‖x[r]‖, eps).
 func (b *Backend) L2Normalize(y, norm, x *tensor.Tensor, eps float64) {
+	kernels.CheckL2Normalize(y, norm, x)
 	o := l2Op{asMatrix(y), asMatrix(x), norm.F32(), eps}
-	if y.Len() != x.Len() || len(o.norm) != o.x.rows {
-		mismatch("L2Normalize", y, norm, x)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.l2 = o
@@ -43,10 +42,8 @@ type l2GradOp struct {
 
 // L2NormalizeBackward is dx = (dy - y·(y·dy))/norm row by row.
 func (b *Backend) L2NormalizeBackward(dx, dy, y, norm *tensor.Tensor, eps float64) {
+	kernels.CheckL2NormalizeBackward(dx, dy, y, norm)
 	o := l2GradOp{asMatrix(dx), asMatrix(dy), asMatrix(y), norm.F32(), float32(eps)}
-	if dx.Len() != y.Len() || dy.Len() != y.Len() || len(o.norm) != o.y.rows {
-		mismatch("L2NormalizeBackward", dx, dy, y, norm)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.l2Grad = o
@@ -72,10 +69,8 @@ type weightNormOp struct {
 
 // WeightNorm is w[r] = gain[r]·v[r]/‖v[r]‖.
 func (b *Backend) WeightNorm(w, norm, v, gain *tensor.Tensor) {
+	kernels.CheckWeightNorm(w, norm, v, gain)
 	o := weightNormOp{asMatrix(w), asMatrix(v), asVector(gain), norm.F32()}
-	if w.Len() != v.Len() || len(o.norm) != o.v.rows || gain != nil && gain.Len() != o.v.rows {
-		mismatch("WeightNorm", w, norm, v, gain)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.weight = o
@@ -107,11 +102,8 @@ type weightNormGradOp struct {
 
 // WeightNormBackward accumulates dv and dgain from dw.
 func (b *Backend) WeightNormBackward(dv, dgain, dw, v, gain, norm *tensor.Tensor) {
+	kernels.CheckWeightNormBackward(dv, dgain, dw, v, gain, norm)
 	o := weightNormGradOp{asMatrix(dv), asVector(dgain), asMatrix(dw), asMatrix(v), asVector(gain), norm.F32()}
-	if dw.Len() != v.Len() || len(o.norm) != o.v.rows || gain != nil && gain.Len() != o.v.rows ||
-		dv != nil && dv.Len() != v.Len() || dgain != nil && dgain.Len() != o.v.rows {
-		mismatch("WeightNormBackward", dv, dgain, dw, v, gain, norm)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.weightGrad = o

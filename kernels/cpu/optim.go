@@ -45,9 +45,7 @@ type squaresOp struct {
 
 // GradSquares is out[g] = Σ of squares of the gradients of clip group g.
 func (b *Backend) GradSquares(out *tensor.Tensor, p *kernels.ParamTable) {
-	if out.Len() != p.Groups {
-		mismatch("GradSquares", out)
-	}
+	kernels.CheckGradSquares(out, p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := table(p)
@@ -81,9 +79,7 @@ func (o *squaresOp) do(w *worker, lo, hi int) {
 
 // ClipScales is scale[g] = min(1, maxNorm/(sqrt(squares[g])+1e-6)), or NaN throughout if any square is not finite.
 func (b *Backend) ClipScales(scale, squares *tensor.Tensor, maxNorm float64) {
-	if scale.Len() != squares.Len() {
-		mismatch("ClipScales", scale, squares)
-	}
+	kernels.CheckClipScales(scale, squares)
 	finite := true
 	for i := range squares.Len() {
 		v := squares.At(i)
@@ -110,9 +106,7 @@ type adamOp struct {
 
 // AdamW is the fused optimiser and teacher update.
 func (b *Backend) AdamW(p *kernels.ParamTable, scale *tensor.Tensor, s kernels.AdamWStep) {
-	if scale.Len() != p.Groups {
-		mismatch("AdamW", scale)
-	}
+	kernels.CheckAdamW(p, scale, s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	o := adamOp{p, table(p), scale.F32(), s}

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"math"
 
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
@@ -21,10 +22,8 @@ type colSumOp struct {
 
 // ColSum is out[c] = scale·Σ_r x[r,c].
 func (b *Backend) ColSum(out, x *tensor.Tensor, scale float64, accumulate bool) {
+	kernels.CheckColSum(out, x)
 	o := colSumOp{asVector(out), asMatrix(x), scale, accumulate}
-	if o.out.cols != o.x.cols {
-		mismatch("ColSum", out, x)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.colSum = o
@@ -65,10 +64,8 @@ type momentsOp struct {
 
 // ColMoments writes the mean and biased variance of every column.
 func (b *Backend) ColMoments(mean, variance, x *tensor.Tensor) {
+	kernels.CheckColMoments(mean, variance, x)
 	o := momentsOp{mean.F32(), variance.F32(), asMatrix(x)}
-	if len(o.mean) != o.x.cols || len(o.variance) != o.x.cols {
-		mismatch("ColMoments", mean, variance, x)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.moments = o
@@ -108,6 +105,7 @@ type sumOp struct {
 
 // Sum is out[0] = scale·Σ x.
 func (b *Backend) Sum(out, x *tensor.Tensor, scale float64, accumulate bool) {
+	kernels.CheckSum(out, x)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	v := scale * b.total(x, false)
@@ -119,6 +117,7 @@ func (b *Backend) Sum(out, x *tensor.Tensor, scale float64, accumulate bool) {
 
 // Entropy is out[0] = -Σ q·log q with q = x/Σx.
 func (b *Backend) Entropy(out, x *tensor.Tensor) {
+	kernels.CheckEntropy(out, x)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// With S = Σx the sum is log S - Σ x·log x / S.
@@ -162,9 +161,7 @@ type mseOp struct {
 
 // MSE is loss[0] = weight·Σ(a-b)²/n and da its gradient by a.
 func (b *Backend) MSE(loss, da, a, target *tensor.Tensor, weight float64) {
-	if a.Len() != target.Len() || da != nil && da.Len() != a.Len() {
-		mismatch("MSE", loss, da, a, target)
-	}
+	kernels.CheckMSE(loss, da, a, target)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := blocks(a.Len(), chunk)

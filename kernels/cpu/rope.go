@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -15,11 +16,9 @@ type ropeOp struct {
 
 // RoPE rotates q and k of qkv in place.
 func (b *Backend) RoPE(qkv, cos, sin, index *tensor.Tensor, heads int, inverse bool) {
+	kernels.CheckRoPE(qkv, cos, sin, index, heads)
 	o := ropeOp{qkv: asMatrix(qkv), cos: cos.F32(), sin: sin.F32(), index: index.I32(), heads: heads, sign: 1}
 	o.d = o.qkv.cols / (3 * heads)
-	if o.qkv.cols != 3*heads*o.d || o.d%2 != 0 || cos.Dim(-1) != o.d/2 || cos.Len() != sin.Len() || index.Len() != o.qkv.rows {
-		mismatch("RoPE", qkv, cos, sin, index)
-	}
 	if inverse {
 		o.sign = -1
 	}

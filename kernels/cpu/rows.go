@@ -1,25 +1,24 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
 
 type patchifyOp struct {
 	out           matrix
-	images        []float32
+	images        matrix
 	c, h, w       int
 	rows, cols, p int
 }
 
 // Patchify cuts images into rows of pixels.
 func (b *Backend) Patchify(out, images *tensor.Tensor, p int) {
-	o := patchifyOp{out: asMatrix(out), images: images.F32(), p: p}
+	kernels.CheckPatchify(out, images, p)
+	o := patchifyOp{out: asMatrix(out), images: asVector(images), p: p}
 	o.c, o.h, o.w = images.Dim(1), images.Dim(2), images.Dim(3)
 	o.rows, o.cols = o.h/p, o.w/p
-	if o.out.rows != images.Dim(0)*o.rows*o.cols || o.out.cols != o.c*p*p {
-		mismatch("Patchify", out, images)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.patchify = o
@@ -34,7 +33,7 @@ func (o *patchifyOp) do(w *worker, lo, hi int) {
 		for c := range o.c {
 			for i := range o.p {
 				src := ((n*o.c+c)*o.h+py*o.p+i)*o.w + px*o.p
-				copy(y[at:at+o.p], o.images[src:src+o.p])
+				copy(y[at:at+o.p], o.images.part(w, 1, 0, src, src+o.p))
 				at += o.p
 			}
 		}
@@ -50,10 +49,8 @@ type gatherOp struct {
 
 // GatherRows is out[i] = table[index[i]], or += with accumulate.
 func (b *Backend) GatherRows(out, table, index *tensor.Tensor, accumulate bool) {
+	kernels.CheckGatherRows(out, table, index)
 	o := gatherOp{asMatrix(out), asMatrix(table), index.I32(), accumulate}
-	if o.out.cols != o.table.cols || len(o.index) != o.out.rows {
-		mismatch("GatherRows", out, table, index)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.gather = o
@@ -89,10 +86,8 @@ type scatterOp struct {
 
 // ScatterRows is dtable[r] = Σ_j dout[rows[j]], j from starts[r] to starts[r+1], or += with accumulate.
 func (b *Backend) ScatterRows(dtable, dout, starts, rows *tensor.Tensor, accumulate bool) {
+	kernels.CheckScatterRows(dtable, dout, starts, rows)
 	o := scatterOp{asMatrix(dtable), asMatrix(dout), starts.I32(), rows.I32(), accumulate}
-	if o.dtable.cols != o.dout.cols || len(o.starts) != o.dtable.rows+1 {
-		mismatch("ScatterRows", dtable, dout, starts, rows)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.scatter = o

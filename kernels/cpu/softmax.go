@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/dino-mx/dmx/kernels"
 	"math"
 
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
@@ -15,10 +16,8 @@ type lseOp struct {
 
 // RowLogSumExp is lse[r] = log Σ_k exp((x[r,k]-centre[k])·invTemp).
 func (b *Backend) RowLogSumExp(lse, x, centre *tensor.Tensor, invTemp float64) {
+	kernels.CheckRowLogSumExp(lse, x, centre)
 	o := lseOp{lse.F32(), asMatrix(x), asVector(centre), float32(invTemp)}
-	if len(o.lse) != o.x.rows || centre != nil && centre.Len() != o.x.cols {
-		mismatch("RowLogSumExp", lse, x, centre)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.lse = o
@@ -39,9 +38,6 @@ func (o *lseOp) do(w *worker, lo, hi int) {
 				m = vec.MaxDiff(x, c)
 			}
 			t := float64(m * o.inv)
-			if o.inv < 0 {
-				panic("kernels/cpu: RowLogSumExp: negative inverse temperature")
-			}
 			if t > top {
 				sum *= math.Exp(top - t)
 				top = t
@@ -72,10 +68,8 @@ const colStripe = 1024
 
 // ColSumExp is out[k] = Σ_r exp((x[r,k]-centre[k])·invTemp - lse[r]).
 func (b *Backend) ColSumExp(out, x, centre, lse *tensor.Tensor, invTemp float64) {
+	kernels.CheckColSumExp(out, x, centre, lse)
 	o := colExpOp{asVector(out), asMatrix(x), asVector(centre), lse.F32(), float32(invTemp)}
-	if len(o.lse) != o.x.rows || o.out.cols != o.x.cols || centre != nil && centre.Len() != o.x.cols {
-		mismatch("ColSumExp", out, x, centre, lse)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.colExp = o
@@ -102,10 +96,8 @@ type softmaxOp struct {
 
 // SoftmaxRows is p[r,k] = exp((x[r,k]-centre[k])·invTemp - lse[r]).
 func (b *Backend) SoftmaxRows(p, x, centre, lse *tensor.Tensor, invTemp float64) {
+	kernels.CheckSoftmaxRows(p, x, centre, lse)
 	o := softmaxOp{asMatrix(p), asMatrix(x), asVector(centre), lse.F32(), float32(invTemp)}
-	if p.Len() != x.Len() || len(o.lse) != o.x.rows || centre != nil && centre.Len() != o.x.cols {
-		mismatch("SoftmaxRows", p, x, centre, lse)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.softmax = o
@@ -129,14 +121,9 @@ type sinkhornOp struct {
 	scale, inv float64
 }
 
-// tiny keeps the logarithm of a prototype that nobody uses finite.
-const tiny = 1.1754943508222875e-38
-
-// SinkhornCentre is centre[k] += log(max(colsum[k], tiny)·scale)/invTemp.
+// SinkhornCentre is centre[k] += log(max(colsum[k], kernels.Tiny)·scale)/invTemp.
 func (b *Backend) SinkhornCentre(centre, colsum *tensor.Tensor, scale, invTemp float64) {
-	if centre.Len() != colsum.Len() {
-		mismatch("SinkhornCentre", centre, colsum)
-	}
+	kernels.CheckSinkhornCentre(centre, colsum)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ops.sinkhorn = sinkhornOp{asVector(centre), colsum.F32(), scale, invTemp}
@@ -148,7 +135,7 @@ func (o *sinkhornOp) do(w *worker, lo, hi int) {
 		i, j := c*chunk, min((c+1)*chunk, o.centre.cols)
 		y := o.centre.part(w, 0, 0, i, j)
 		for k, s := range o.colsum[i:j] {
-			y[k] = float32(float64(y[k]) + math.Log(math.Max(float64(s), tiny)*o.scale)/o.inv)
+			y[k] = float32(float64(y[k]) + math.Log(math.Max(float64(s), kernels.Tiny)*o.scale)/o.inv)
 		}
 		o.centre.donePart(0, i, j, y)
 	}

@@ -9,6 +9,7 @@ type task interface {
 type worker struct {
 	bufs   [8][]float32
 	totals []float64
+	_      [64]byte // workers do not share a cache line
 }
 
 // buf returns scratch number i with n elements of undefined content; it stays valid until the next call with
@@ -20,11 +21,23 @@ func (w *worker) buf(i, n int) []float32 {
 	return w.bufs[i][:n]
 }
 
-// run shares items 0 to n among the threads, grain at a time.
+// share is the pool's view of an operation: pieces of grain items each.
+type share struct {
+	b        *Backend
+	t        task
+	n, grain int
+}
+
+// Do performs piece number i.
+func (s *share) Do(i, worker int) {
+	s.t.do(&s.b.workers[worker], i*s.grain, min((i+1)*s.grain, s.n))
+}
+
+// run shares items 0 to n among the threads, grain at a time. The pieces depend on n and grain alone.
 func (b *Backend) run(t task, n, grain int) {
-	if n > 0 {
-		t.do(&b.workers[0], 0, n)
-	}
+	b.running = share{b, t, n, grain}
+	b.pool.Run(blocks(n, grain), &b.running)
+	b.running.t = nil
 }
 
 // rowGrain is how many rows of the given length make a piece of work worth handing to a thread.
