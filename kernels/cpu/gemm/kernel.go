@@ -25,6 +25,10 @@ type kernel struct {
 	gather packFunc
 	// transposeBF16 and gatherBF16 do the same from bf16 storage.
 	transposeBF16, gatherBF16 packFunc
+
+	// peak runs n rounds of multiply-adds on registers, peakFlops operations each.
+	peak      func(n int)
+	peakFlops int
 }
 
 type tileFunc func(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)

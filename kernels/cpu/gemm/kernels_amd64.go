@@ -2,4 +2,54 @@
 
 package gemm
 
-func kernels() []*kernel { return []*kernel{&portable} }
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+//go:generate go run ./asmgen
+
+var avx512 = kernel{
+	name: "avx512", mr: 14, lanes: 16, vecs: 2, tile: tilesAVX512,
+	transpose: transposeAVX512, gather: gatherAVX512,
+	transposeBF16: transposeBF16AVX512, gatherBF16: gatherBF16AVX512,
+	peak: peakAVX512, peakFlops: 2 * 2 * 28 * 16,
+}
+
+var avx2 = kernel{
+	name: "avx2", mr: 6, lanes: 8, vecs: 2, tile: tilesAVX2,
+	transpose: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
+		transposeAVX2(dst, src, ld, n, k, stride)
+		if full := k &^ 7; full < k {
+			transposeGo[float32](at(dst, full*stride), unsafe.Add(src, 4*full), ld, n, k-full, stride)
+		}
+	},
+	transposeBF16: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
+		transposeBF16AVX2(dst, src, ld, n, k, stride)
+		if full := k &^ 7; full < k {
+			transposeGo[uint16](at(dst, full*stride), unsafe.Add(src, 2*full), ld, n, k-full, stride)
+		}
+	},
+	gather: gatherAVX2,
+	gatherBF16: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
+		if n == 8 {
+			gatherBF16AVX2(dst, src, ld, n, k, stride)
+		} else {
+			gatherGo[uint16](dst, src, ld, n, k, stride, 8)
+		}
+	},
+	peak: peakAVX2, peakFlops: 2 * 2 * 12 * 8,
+}
+
+// kernels lists the families this machine can run, fastest first.
+func kernels() []*kernel {
+	list := []*kernel{&portable}
+	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+		list = append([]*kernel{&avx2}, list...)
+	}
+	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512BW, cpuid.AVX512VL) {
+		list = append([]*kernel{&avx512}, list...)
+	}
+	return list
+}

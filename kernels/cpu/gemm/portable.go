@@ -14,14 +14,15 @@ var portable = kernel{
 		transposeGo[float32](dst, src, ld, n, k, stride)
 	},
 	gather: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
-		gatherGo[float32](dst, src, ld, n, k, stride)
+		gatherGo[float32](dst, src, ld, n, k, stride, 4)
 	},
 	transposeBF16: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
 		transposeGo[uint16](dst, src, ld, n, k, stride)
 	},
 	gatherBF16: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
-		gatherGo[uint16](dst, src, ld, n, k, stride)
+		gatherGo[uint16](dst, src, ld, n, k, stride, 4)
 	},
+	peak: peakGo, peakFlops: 16,
 }
 
 func portableTiles() [][]tileFunc {
@@ -89,10 +90,10 @@ func transposeGo[T float32 | uint16](dst *float32, src unsafe.Pointer, ld, n, k,
 	}
 }
 
-func gatherGo[T float32 | uint16](dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
+func gatherGo[T float32 | uint16](dst *float32, src unsafe.Pointer, ld, n, k, stride, lanes int) {
 	var zero T
 	for p := range k {
-		for i := range 4 {
+		for i := range lanes {
 			if i >= n && i >= stride {
 				break // the next vector begins here
 			}
