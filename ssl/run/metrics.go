@@ -1,0 +1,136 @@
+package run
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+)
+
+// Step is what one step measured: a record of metrics.jsonl. Losses are weighted contributions and sum to
+// Loss. A value that is not finite is written as null.
+type Step struct {
+	Iteration        int      `json:"iteration"` // counted from 0: the index used in the schedules
+	Iterations       int      `json:"iterations"`
+	Epoch            float64  `json:"epoch"`
+	Loss             number   `json:"loss"`
+	DinoLocal        number   `json:"dino_local"`
+	DinoGlobal       number   `json:"dino_global"`
+	IBOT             number   `json:"ibot"`
+	KoLeo            *number  `json:"koleo,omitempty"`
+	LR               number   `json:"lr"`
+	WeightDecay      number   `json:"weight_decay"`
+	Momentum         number   `json:"teacher_momentum"`
+	TeacherTemp      number   `json:"teacher_temp"`
+	StudentTemp      number   `json:"student_temp"`
+	GradNorm         *number  `json:"grad_norm,omitempty"`
+	FeatureStd       *number  `json:"feature_std,omitempty"`
+	PrototypeEntropy *number  `json:"prototype_entropy,omitempty"` // over ln K
+	BatchSize        int      `json:"batch_size"`
+	ImagesPerSecond  number   `json:"images_per_second"`
+	StepSeconds      number   `json:"step_seconds"`
+	DataWaitSeconds  number   `json:"data_wait_seconds"`
+	MFU              *number  `json:"mfu,omitempty"` // model FLOP/s over the measured peak
+	Memory           uint64   `json:"memory_bytes"`
+	MemoryTotal      uint64   `json:"memory_total_bytes"`
+	Skipped          bool     `json:"skipped,omitempty"` // the loss or a gradient was not finite; nothing was updated
+	Warnings         []string `json:"warnings,omitempty"`
+}
+
+// number is a float64 that JSON can hold: NaN and infinities become null.
+type number float64
+
+// MarshalJSON writes the number, or null when it is not finite.
+func (n number) MarshalJSON() ([]byte, error) {
+	if x := float64(n); math.IsNaN(x) || math.IsInf(x, 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+// UnmarshalJSON reads null as NaN.
+func (n *number) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*n = number(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(n))
+}
+
+// metricsFile appends records to metrics.jsonl.
+type metricsFile struct{ file *os.File }
+
+// openMetrics opens the file for a run that has done steps steps: records of later steps, which a killed run
+// has written after its last checkpoint, and a half-written last line are cut off.
+func openMetrics(path string, steps int) (*metricsFile, error) {
+	keep, err := keptBytes(path, steps)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if err := f.Truncate(keep); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if _, err := f.Seek(keep, io.SeekStart); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return &metricsFile{file: f}, nil
+}
+
+// keptBytes is the length of the leading records whose iteration is below steps.
+func keptBytes(path string, steps int) (int64, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var keep int64
+	for r := bufio.NewReader(f); ; {
+		line, err := r.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return 0, err
+		}
+		var record struct {
+			Iteration *int `json:"iteration"`
+		}
+		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &record) != nil || record.Iteration == nil || *record.Iteration >= steps {
+			return keep, nil
+		}
+		keep += int64(len(line))
+	}
+}
+
+func (m *metricsFile) write(s *Step) error {
+	line, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	if _, err := m.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
+}
+
+// sync makes everything written so far survive a crash; it is called before a checkpoint is written, so that
+// the metrics never lag behind one.
+func (m *metricsFile) sync() error {
+	if err := m.file.Sync(); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
+}
+
+func (m *metricsFile) close() error { return m.file.Close() }

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+	"github.com/shirou/gopsutil/v4/mem"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cpu"
+	"github.com/dino-mx/dmx/kernels/cpu/gemm"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+type doctorCmd struct{}
+
+// Run prints one fact a line.
+func (doctorCmd) Run(io streams) error {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(io.out, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	threads := runtime.GOMAXPROCS(0)
+	line("dmx", "%s, %s", version(), runtime.Version())
+	line("system", "%s/%s", runtime.GOOS, runtime.GOARCH)
+	line("cpu", "%s", cpuName())
+	line("threads", "%d used of %d", threads, runtime.NumCPU())
+	line("features", "%s", strings.Join(features(), " "))
+	if m, err := mem.VirtualMemory(); err == nil {
+		line("memory", "%.1f GiB, %.1f GiB available", gib(m.Total), gib(m.Available))
+	} else {
+		line("memory", "not known: %v", err)
+	}
+	b := cpu.New(cpu.Options{})
+	defer b.Close()
+	line("kernels", "%s, matrix product %s", b.Name(), gemm.ISA())
+	peak := gemm.PeakGFLOPS(threads)
+	line("peak", "%.0f GFLOP/s on %d threads (32-bit multiply-add loop, measured)", peak, threads)
+	rate := gemmRate(b)
+	line("gemm", "%.0f GFLOP/s, %.0f %% of the peak (1576 x 384 x 1536, measured)", rate, 100*rate/peak)
+	line("gpu", "%s", gpu())
+	return nil
+}
+
+func cpuName() string {
+	if cpuid.CPU.BrandName != "" {
+		return cpuid.CPU.BrandName
+	}
+	return runtime.GOARCH
+}
+
+// features lists those CPU features that choose a kernel, and what is missing.
+func features() []string {
+	var have []string
+	for _, f := range []struct {
+		name string
+		ids  []cpuid.FeatureID
+	}{
+		{"avx2", []cpuid.FeatureID{cpuid.AVX2}},
+		{"fma", []cpuid.FeatureID{cpuid.FMA3}},
+		{"avx512", []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512BW, cpuid.AVX512VL}},
+		{"avx512-bf16", []cpuid.FeatureID{cpuid.AVX512BF16}},
+	} {
+		if cpuid.CPU.Supports(f.ids...) {
+			have = append(have, f.name)
+		} else {
+			have = append(have, "no-"+f.name)
+		}
+	}
+	return have
+}
+
+// gemmRate times one matrix product of a small transformer's MLP, in GFLOP/s: the best of a fifth of a second.
+func gemmRate(b *cpu.Backend) float64 {
+	const m, n, k = 1576, 1536, 384
+	g := kernels.Gemm{
+		M: m, N: n, K: k, TransB: true,
+		Out: tensor.Zeros(tensor.F32, m, n), A: tensor.Zeros(tensor.F32, m, k), B: tensor.Zeros(tensor.F32, n, k),
+	}
+	b.Fill(g.A, 0.5)
+	b.Fill(g.B, 0.25)
+	best := 0.0
+	for start := time.Now(); time.Since(start) < 200*time.Millisecond; {
+		t := time.Now()
+		b.Gemm(g)
+		best = max(best, float64(kernels.GemmFLOPs(m, n, k))/float64(time.Since(t).Nanoseconds()))
+	}
+	return best
+}
+
+// gpu says what the system shows of an NVIDIA GPU and whether this program can use it.
+func gpu() string {
+	driver, err := os.ReadFile("/proc/driver/nvidia/version")
+	if err != nil {
+		if cards, _ := filepath.Glob("/dev/nvidia[0-9]*"); len(cards) == 0 {
+			return "none: the system shows no NVIDIA driver"
+		}
+		return "an NVIDIA device file, but no driver information; this build computes on the CPU only"
+	}
+	first, _, _ := strings.Cut(string(driver), "\n")
+	return "not used, this build computes on the CPU only; the system has " + strings.TrimSpace(first)
+}
+
+func gib(bytes uint64) float64 { return float64(bytes) / (1 << 30) }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+	"github.com/posener/complete"
+	"github.com/willabides/kongplete"
+
+	"github.com/dino-mx/dmx/ssl/config"
+)
+
+// commands is the command line.
+type commands struct {
+	Train      trainCmd      `cmd:"" help:"Train a model; without arguments, the quickstart recipe on embedded images."`
+	KNN        knnCmd        `cmd:"" name:"knn" help:"Classify images by the nearest neighbours of their features."`
+	Config     configCmd     `cmd:"" help:"Print or check a configuration."`
+	Doctor     doctorCmd     `cmd:"" help:"Say what this machine offers: CPU features, kernels, measured peak, GPU."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Completion completionCmd `cmd:"" help:"Print or install the shell's completion."`
+}
+
+// streams are where a command reads nothing and writes everything: results to out, messages to err.
+type streams struct {
+	out, err io.Writer
+}
+
+// usageError is a mistake in the arguments that kong cannot see; it ends the program with code 2.
+type usageError struct{ error }
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr}))
+}
+
+// exit carries the code of kong's own endings (help) out of its parser.
+type exit int
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, io streams) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			c, ok := r.(exit)
+			if !ok {
+				panic(r)
+			}
+			code = int(c)
+		}
+	}()
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("dmx"),
+		kong.Description("Self-supervised training of vision transformers (DINO, DINOv2, DINOv3) without Python."),
+		kong.Writers(io.out, io.err),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(io),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		panic(err) // the command structs are part of the program
+	}
+	kongplete.Complete(parser, kongplete.WithPredictors(map[string]complete.Predictor{
+		"recipe": complete.PredictOr(complete.PredictSet(config.Recipes()...), complete.PredictFiles("*.yaml")),
+		"folder": complete.PredictDirs("*"),
+		"device": complete.PredictSet("auto", "cpu"),
+	}))
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(io.err, "dmx: %v\nTry: dmx --help\n", err)
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintf(io.err, "dmx: %v\n", err)
+		if errors.As(err, new(usageError)) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
