@@ -187,6 +187,9 @@ func (t *Tape) Slice(x *Var, lo, hi int) *Var {
 	v.Value = x.Value.Rows(lo, hi)
 	v.needs = x.needs && t.mode != noGrad
 	v.parent, v.lo = x, lo
+	if x.param {
+		t.Record(Op{Out: v, Uses: [4]*Var{x}, Backward: func(*tensor.Tensor) {}})
+	}
 	return v
 }
 

@@ -1,0 +1,78 @@
+package nn
+
+import (
+	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// Builder makes models on one device.
+type Builder struct {
+	Backend kernels.Backend
+	// DType is the working type: f32, bf16 (then matrices have an f32 master copy), or f64 in the oracle.
+	DType tensor.DType
+	// Train allocates gradients. A teacher or an inference model needs none.
+	Train bool
+}
+
+// NewTape makes a tape with its own arena, fit for models of this builder.
+func (b Builder) NewTape() *autograd.Tape {
+	return autograd.NewTape(b.Backend, tensor.NewArena(b.Backend.Allocator()), b.DType)
+}
+
+// maker allocates weights and keeps the first error, so that constructors read as a list of layers.
+type maker struct {
+	Builder
+	params *Params
+	err    error
+}
+
+// weight allocates a matrix, or, for one dimension, a vector. A bf16 model computes with bf16 matrices; vectors
+// (biases, norms, LayerScale) stay f32, and so do gradients.
+func (m *maker) weight(shape ...int) *Weight {
+	if m.err != nil {
+		return &Weight{Var: autograd.NewParam(nil, nil)}
+	}
+	masterType := m.DType
+	if masterType == tensor.BF16 {
+		masterType = tensor.F32
+	}
+	master := m.alloc(masterType, shape)
+	value := master
+	if m.DType != masterType && len(shape) > 1 {
+		value = m.alloc(m.DType, shape)
+	}
+	var grad *tensor.Tensor
+	if m.Train {
+		grad = m.alloc(masterType, shape)
+	}
+	if m.err != nil {
+		return &Weight{Var: autograd.NewParam(nil, nil)}
+	}
+	return &Weight{Var: autograd.NewParam(value, grad), Master: master}
+}
+
+func (m *maker) alloc(dtype tensor.DType, shape []int) *tensor.Tensor {
+	t, err := tensor.New(m.Backend.Allocator(), dtype, shape...)
+	if err != nil && m.err == nil {
+		m.err = err
+	}
+	return t
+}
+
+// param registers a parameter that fills rows lo to hi of w.
+func (m *maker) param(w *Weight, lo, hi int, p Param) *Param {
+	if m.err != nil {
+		return nil
+	}
+	p.Weight, p.Lo, p.Hi = w, lo, hi
+	return m.params.add(&p)
+}
+
+// whole registers a parameter that is all of w.
+func (m *maker) whole(w *Weight, p Param) {
+	if m.err != nil {
+		return
+	}
+	m.param(w, 0, w.Master.Dim(0), p)
+}

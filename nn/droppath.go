@@ -1,0 +1,197 @@
+package nn
+
+import (
+	"slices"
+
+	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// dropPurpose keeps drop path apart from other streams of the seed; the branch number is added.
+const dropPurpose = 0x01_00_01_00
+
+// rate is the drop probability of block i.
+func (c DropPathConfig) rate(i, depth int) float64 {
+	if !c.Linear {
+		return c.Rate
+	}
+	if depth == 1 {
+		return 0
+	}
+	return c.Rate * float64(i) / float64(depth-1)
+}
+
+// passInputs holds what the blocks of one forward pass share, and makes what each needs.
+type passInputs struct {
+	v       *ViT
+	t       *autograd.Tape
+	l       *Layout
+	groups  []Group
+	draw    Draw
+	rows    *autograd.RowMap
+	rowsAt  []int32 // host form of rows
+	queries *tensor.Tensor
+	rope    ropeTable
+}
+
+func (v *ViT) blockInputs(t *autograd.Tape, l *Layout, groups []Group, o Options) *passInputs {
+	in := &passInputs{v: v, t: t, l: l, groups: groups, draw: o.Draw}
+	if o.Rows != nil {
+		in.rowsAt = o.Rows
+		in.rows = v.rowMap(t, l, o.Rows)
+	}
+	if o.Attention != nil {
+		in.queries = v.upload(t, o.Attention.Queries)
+	}
+	if c := v.Config.RoPE; c.Theta > 0 {
+		switch {
+		case !o.Draw.Train || !c.augments():
+			in.rope = v.rope(l)
+		case !c.PerBlock:
+			in.rope = v.randomRope(t, l, o.Draw, -1)
+		}
+	}
+	return in
+}
+
+// rowMap turns a list of rows into its index tables.
+func (v *ViT) rowMap(t *autograd.Tape, l *Layout, rows []int32) *autograd.RowMap {
+	if len(rows) > 0 && &rows[0] == &l.cls[0] && len(rows) == len(l.cls) {
+		return &l.clsRows
+	}
+	s := &v.scratch
+	s.inverse = s.inverse[:0]
+	for i := 0; i < l.Tokens; i++ {
+		s.inverse = append(s.inverse, -1)
+	}
+	for i, r := range rows {
+		if s.inverse[r] >= 0 {
+			panic("nn: Options.Rows names a row twice")
+		}
+		s.inverse[r] = int32(i)
+	}
+	return &autograd.RowMap{Index: v.upload(t, rows), Inverse: v.upload(t, s.inverse)}
+}
+
+// block makes the inputs of block i.
+func (in *passInputs) block(i int) blockInput {
+	v, l := in.v, in.l
+	b := blockInput{draw: in.draw}
+	b.attn = branchInput{seqs: l.Seqs, rope: in.rope, index: l.ropeIndex}
+	if v.Config.RoPE.Theta > 0 && in.rope.cos == nil {
+		b.attn.rope = v.randomRope(in.t, l, in.draw, i)
+	}
+	depth := len(v.Blocks)
+	p := v.Config.DropPath.rate(i, depth)
+	if !in.draw.Train || p == 0 {
+		return b
+	}
+	if v.Config.DropPath.Subset {
+		in.subset(&b.attn, 2*i, p, true)
+		in.subset(&b.mlp, 2*i+1, p, false)
+		return b
+	}
+	rows := in.rowsAt
+	if i != depth-1 {
+		rows = nil
+	}
+	b.attn.scale = in.dropScales(2*i, p, rows)
+	b.mlp.scale = in.dropScales(2*i+1, p, rows)
+	return b
+}
+
+// uniform draws from [0, 1) for one crop and one branch.
+func (in *passInputs) uniform(crop uint32, branch int) float64 {
+	d := in.draw
+	w := tensor.Philox([2]uint32{uint32(d.Seed), uint32(d.Seed >> 32)}, [4]uint32{0, crop, d.Step, dropPurpose + uint32(branch)})
+	return float64(uint64(w[0])<<21^uint64(w[1])>>11) / (1 << 53)
+}
+
+func (in *passInputs) key(group, i int) uint32 {
+	if k := in.groups[group].Keys; k != nil {
+		return k[i]
+	}
+	return uint32(in.l.Groups[group].FirstCrop + i)
+}
+
+// dropScales is the factor of every row: 0 with probability p, else 1/(1-p), the same for all tokens of a crop.
+// rows restricts it to those rows; nil means all.
+func (in *passInputs) dropScales(branch int, p float64, rows []int32) *tensor.Tensor {
+	l, s := in.l, &in.v.scratch
+	s.scales = s.scales[:0]
+	for gi := range l.Groups {
+		q := &l.Groups[gi]
+		for i := 0; i < q.Batch; i++ {
+			f := float32(0)
+			if in.uniform(in.key(gi, i), branch) >= p {
+				f = float32(1 / (1 - p))
+			}
+			for n := l.Prefix + q.Patches(); n > 0; n-- {
+				s.scales = append(s.scales, f)
+			}
+		}
+	}
+	host := s.scales
+	if rows != nil {
+		for _, r := range rows {
+			s.scales = append(s.scales, s.scales[r])
+		}
+		host = s.scales[l.Tokens:]
+	}
+	x := in.t.A.New(tensor.F32, len(host))
+	in.v.backend.Upload(x, tensor.FromF32(host, len(host)))
+	return x
+}
+
+// subset draws the crops of every group that a branch runs on: max(int(B·(1-p)), 1) of B, in their order.
+func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bool) {
+	l, s := in.l, &in.v.scratch
+	s.rows, s.scales, s.index, s.cropOf = s.rows[:0], s.scales[:0], s.index[:0], s.cropOf[:0]
+	longest := 0
+	for gi := range l.Groups {
+		q := &l.Groups[gi]
+		keep := max(int(float64(q.Batch)*(1-p)), 1)
+		// Ranking crops by their own draw picks a subset that does not depend on the order of the batch.
+		s.perm, s.angles = s.perm[:0], s.angles[:0]
+		for i := 0; i < q.Batch; i++ {
+			s.perm = append(s.perm, i)
+			s.angles = append(s.angles, in.uniform(in.key(gi, i), branch))
+		}
+		slices.SortStableFunc(s.perm, func(a, b int) int {
+			switch {
+			case s.angles[a] < s.angles[b]:
+				return -1
+			case s.angles[a] > s.angles[b]:
+				return 1
+			}
+			return 0
+		})
+		picked := s.perm[:keep]
+		slices.Sort(picked)
+		n := l.Prefix + q.Patches()
+		for _, i := range picked {
+			s.cropOf = append(s.cropOf, int32(len(s.rows)))
+			longest = max(longest, n)
+			for j := 0; j < n; j++ {
+				s.rows = append(s.rows, int32(q.FirstToken+i*n+j))
+				s.scales = append(s.scales, float32(float64(q.Batch)/float64(keep)))
+			}
+		}
+	}
+	b.pick = in.v.rowMap(in.t, l, s.rows)
+	b.scale = in.t.A.New(tensor.F32, len(s.scales))
+	in.v.backend.Upload(b.scale, tensor.FromF32(s.scales, len(s.scales)))
+	if !attention {
+		return
+	}
+	host := append(append([]int32(nil), s.cropOf...), int32(len(s.rows)))
+	b.seqs = kernels.Sequences{Starts: in.v.upload(in.t, host), Host: host, MaxLen: longest}
+	if b.rope.cos == nil {
+		return
+	}
+	for _, r := range s.rows {
+		s.index = append(s.index, l.ropeHost[r])
+	}
+	b.index = in.v.upload(in.t, s.index)
+}

@@ -1,0 +1,20 @@
+package nn
+
+import "strings"
+
+// FreezeBlocks freezes the first n blocks. With embeddings it freezes the tokens, positions and the patch
+// embedding too; without them their gradient still has to pass through the frozen blocks. It returns the number
+// of parameters frozen.
+func (v *ViT) FreezeBlocks(n int, embeddings bool) int {
+	return v.Params.Freeze(func(p *Param) bool {
+		return p.Depth >= 1 && p.Depth <= min(n, len(v.Blocks)) || embeddings && p.Depth == 0
+	})
+}
+
+// FreezeAll freezes every parameter: a teacher, or a frozen backbone.
+func (ps *Params) FreezeAll() int { return ps.Freeze(func(*Param) bool { return true }) }
+
+// NamePrefix matches parameters whose name starts with prefix.
+func NamePrefix(prefix string) func(*Param) bool {
+	return func(p *Param) bool { return strings.HasPrefix(p.Name, prefix) }
+}

@@ -1,0 +1,128 @@
+package nn
+
+import (
+	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// Linear is x·Wᵀ + b. Several linear layers of the file format that read the same input, such as query, key
+// and value, are stacked into one and listed as Parts.
+type Linear struct {
+	W *Weight // [out, in]
+	B *Weight // [out], or nil
+	// Parts are the modules of the file format that this layer computes, by their rows of W.
+	Parts []Part
+	// Adapters are the low-rank additions, at most one for each part.
+	Adapters []*Adapter
+}
+
+// Part is one module stacked in a Linear.
+type Part struct {
+	Name   string // module name in the file, for example "encoder.layer.0.attention.attention.query"
+	Lo, Hi int    // rows of W
+	weight *Param
+	bias   *Param // nil without bias
+}
+
+// linearPart describes a part to the maker.
+type linearPart struct {
+	name string
+	out  int
+	bias bool
+}
+
+// linear makes a stacked linear layer. A bias that some parts lack is a row of zeros that no parameter names.
+// extra carries depth and marks of the parameters.
+func (m *maker) linear(in int, init Init, extra Param, parts ...linearPart) *Linear {
+	l := &Linear{}
+	out, bias := 0, false
+	for _, p := range parts {
+		out += p.out
+		bias = bias || p.bias
+	}
+	l.W = m.weight(out, in)
+	if bias {
+		l.B = m.weight(out)
+		if m.err == nil {
+			m.Backend.Fill(l.B.Master, 0)
+			if l.B.Grad != nil {
+				m.Backend.Fill(l.B.Grad, 0)
+			}
+		}
+	}
+	lo := 0
+	for _, p := range parts {
+		part := Part{Name: p.name, Lo: lo, Hi: lo + p.out}
+		w := extra
+		w.Name, w.Kind, w.Init = p.name+".weight", Matrix, init
+		if w.Shape == nil {
+			w.Shape = tensor.Shape{p.out, in}
+		}
+		part.weight = m.param(l.W, part.Lo, part.Hi, w)
+		if p.bias {
+			b := extra
+			b.Name, b.Kind, b.Shape = p.name+".bias", Bias, tensor.Shape{p.out}
+			if b.Init.Dist == Constant {
+				b.Init = Init{}
+			}
+			part.bias = m.param(l.B, part.Lo, part.Hi, b)
+		}
+		l.Parts = append(l.Parts, part)
+		lo = part.Hi
+	}
+	return l
+}
+
+// Epilogue is what a Linear does after the product; see autograd.Linear.
+type Epilogue struct {
+	Act      kernels.Activation
+	Residual *autograd.Var
+	Gamma    *Weight
+	RowScale *tensor.Tensor
+}
+
+// Forward computes Residual + RowScale·Gamma·Act(x·Wᵀ + b) with the adapters added to the product. draw keys the
+// adapters' dropout; its zero value switches it off.
+func (l *Linear) Forward(t *autograd.Tape, x *autograd.Var, e Epilogue, draw Draw) *autograd.Var {
+	spec := autograd.Linear{X: x, W: l.W.Var, Act: e.Act, Residual: e.Residual, RowScale: e.RowScale}
+	if l.B != nil {
+		spec.B = l.B.Var
+	}
+	if e.Gamma != nil {
+		spec.Gamma = e.Gamma.Var
+	}
+	if len(l.Adapters) == 0 {
+		return t.Linear(spec)
+	}
+	spec.Act = kernels.NoActivation
+	y := t.Linear(spec)
+	for _, a := range l.Adapters {
+		a.forward(t, x, y, spec.Gamma, e.RowScale, draw)
+	}
+	if e.Act == kernels.NoActivation {
+		return y
+	}
+	h := t.Act(y, e.Act)
+	t.Release(y)
+	return h
+}
+
+// LayerNorm normalises the last dimension.
+type LayerNorm struct {
+	Gain, Shift *Weight // [D]
+	Eps         float64
+}
+
+func (m *maker) layerNorm(name string, d int, eps float64, depth int) *LayerNorm {
+	n := &LayerNorm{Gain: m.weight(d), Shift: m.weight(d), Eps: eps}
+	shape := tensor.Shape{d}
+	m.whole(n.Gain, Param{Name: name + ".weight", Shape: shape, Kind: NormGain, Depth: depth, Init: Init{Constant, 1}})
+	m.whole(n.Shift, Param{Name: name + ".bias", Shape: shape, Kind: NormGain, Depth: depth})
+	return n
+}
+
+// Forward normalises x [R, D].
+func (n *LayerNorm) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
+	return t.LayerNorm(x, n.Gain.Var, n.Shift.Var, n.Eps)
+}

@@ -1,0 +1,198 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+
+	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// LoRABias says which biases are trained beside the adapters, with PEFT's words.
+type LoRABias uint8
+
+// The bias modes of PEFT.
+const (
+	LoRABiasNone LoRABias = iota // "none"
+	LoRABiasAll                  // "all": every bias of the model
+	LoRABiasOnly                 // "lora_only": the biases of adapted layers
+)
+
+// LoRAConfig describes low-rank adaptation (Hu et al., "LoRA", 2021; rsLoRA: Kalajdzievski, 2023).
+type LoRAConfig struct {
+	Rank    int
+	Alpha   float64
+	Dropout float64
+	RSLoRA  bool // scale alpha/√r instead of alpha/r
+	Bias    LoRABias
+	// Match chooses modules by their name in the file; see MatchModules.
+	Match func(module string) bool
+	// RankOf and AlphaOf override Rank and Alpha for a module; nil, or 0 returned, keeps them.
+	RankOf  func(module string) int
+	AlphaOf func(module string) float64
+	// Gaussian starts A at N(0, 1/r²) instead of U(±1/√in).
+	Gaussian bool
+}
+
+// Adapter is a low-rank addition to one part of a Linear: scale·(x·Aᵀ)·Bᵀ.
+type Adapter struct {
+	Module  string
+	A       *Weight // [r, in]
+	B       *Weight // [out, r]
+	Scale   float64
+	Dropout float64
+	Lo, Hi  int // rows of the Linear's W
+
+	linear *Linear
+	id     uint32
+	merged bool
+}
+
+// loraPurpose keeps adapter dropout apart from other streams of the seed.
+const loraPurpose = 0x01_00_00_05
+
+// MatchModules is PEFT's rule for target_modules: a module matches an entry that it equals or ends with after a
+// dot.
+func MatchModules(targets ...string) func(module string) bool {
+	return func(module string) bool {
+		for _, s := range targets {
+			if module == s || strings.HasSuffix(module, "."+s) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// MatchPattern is PEFT's rule for a single string: a regular expression for the whole name.
+func MatchPattern(pattern string) (func(module string) bool, error) {
+	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("lora target pattern %q: %w", pattern, err)
+	}
+	return re.MatchString, nil
+}
+
+// AddLoRA freezes the trunk and puts adapters on the modules that match. A module whose weight is frozen by
+// FreezeBlocks already gets none. The adapters are registered in Params as "<module>.lora_A.weight" and
+// "<module>.lora_B.weight"; they are undefined until Params.Init or a loader writes them. It fails when nothing
+// matches.
+func (b Builder) AddLoRA(v *ViT, c LoRAConfig) ([]*Adapter, error) {
+	if c.Rank < 1 {
+		return nil, fmt.Errorf("lora_r is %d; it must be at least 1", c.Rank)
+	}
+	if c.Dropout < 0 || c.Dropout >= 1 {
+		return nil, fmt.Errorf("lora_dropout is %g; it must be in [0, 1)", c.Dropout)
+	}
+	m := &maker{Builder: b, params: v.Params}
+	var adapters []*Adapter
+	biases := map[*Param]bool{}
+	for _, l := range v.Linears() {
+		for _, part := range l.Parts {
+			if !c.Match(part.Name) || part.weight.Frozen {
+				continue
+			}
+			r, alpha := c.Rank, c.Alpha
+			if c.RankOf != nil && c.RankOf(part.Name) > 0 {
+				r = c.RankOf(part.Name)
+			}
+			if c.AlphaOf != nil && c.AlphaOf(part.Name) != 0 {
+				alpha = c.AlphaOf(part.Name)
+			}
+			a := &Adapter{
+				Module: part.Name, Dropout: c.Dropout, Lo: part.Lo, Hi: part.Hi, linear: l, id: uint32(len(adapters)),
+			}
+			a.Scale = alpha / float64(r)
+			if c.RSLoRA {
+				a.Scale = alpha / math.Sqrt(float64(r))
+			}
+			in := l.W.Dim(1)
+			a.A, a.B = m.weight(r, in), m.weight(part.Hi-part.Lo, r)
+			init := fanIn(in)
+			if c.Gaussian {
+				init = Init{Normal, 1 / float64(r)}
+			}
+			pa := Param{Name: part.Name + ".lora_A.weight", Shape: tensor.Shape{r, in}, Depth: part.weight.Depth, Init: init}
+			pb := Param{Name: part.Name + ".lora_B.weight", Shape: tensor.Shape{part.Hi - part.Lo, r}, Depth: part.weight.Depth}
+			if s := part.weight.Shape; len(s) == 4 { // a convolution, as PEFT stores it
+				pa.Shape = tensor.Shape{r, s[1], s[2], s[3]}
+				pb.Shape = tensor.Shape{s[0], r, 1, 1}
+			}
+			m.whole(a.A, pa)
+			m.whole(a.B, pb)
+			if m.err != nil {
+				return nil, fmt.Errorf("nn: adapter for %s: %w", part.Name, m.err)
+			}
+			if part.bias != nil {
+				biases[part.bias] = true
+			}
+			adapters = append(adapters, a)
+		}
+	}
+	if len(adapters) == 0 {
+		return nil, fmt.Errorf("lora target_modules match no unfrozen linear layer of the model (%s)", v.Config.Family)
+	}
+	own := map[*Weight]bool{}
+	for _, a := range adapters {
+		a.linear.Adapters = append(a.linear.Adapters, a)
+		own[a.A], own[a.B] = true, true
+	}
+	v.Params.Freeze(func(p *Param) bool {
+		switch {
+		case own[p.Weight]:
+			return false
+		case c.Bias == LoRABiasAll && strings.HasSuffix(p.Name, ".bias"):
+			return false
+		case c.Bias == LoRABiasOnly && biases[p]:
+			return false
+		}
+		return true
+	})
+	return adapters, nil
+}
+
+// forward adds the adapter's product to its part of y.
+func (a *Adapter) forward(t *autograd.Tape, x, y, gamma *autograd.Var, rows *tensor.Tensor, d Draw) {
+	if a.merged {
+		return
+	}
+	in := x
+	if d.Train && a.Dropout > 0 {
+		in = t.Dropout(x, a.Dropout, d.Seed^uint64(loraPurpose+a.id)<<32, d.Step)
+	}
+	t.LowRank(autograd.LowRank{
+		Y: y, X: in, A: a.A.Var, B: a.B.Var, Col: a.Lo, Scale: a.Scale, Gamma: gamma, RowScale: rows,
+	})
+	if in != x {
+		t.Release(in)
+	}
+}
+
+// Merge adds the product to the layer's weights; Forward then skips the adapter. Unmerge takes it back, up to
+// rounding. Both do nothing when it is done already.
+func (a *Adapter) Merge(b kernels.Backend) { a.fold(b, true) }
+
+// Unmerge undoes Merge.
+func (a *Adapter) Unmerge(b kernels.Backend) { a.fold(b, false) }
+
+func (a *Adapter) fold(b kernels.Backend, merge bool) {
+	if a.merged == merge {
+		return
+	}
+	scale := a.Scale
+	if !merge {
+		scale = -scale
+	}
+	w := a.linear.W
+	out := w.Master.Rows(a.Lo, a.Hi)
+	b.Gemm(kernels.Gemm{
+		M: a.Hi - a.Lo, N: w.Dim(1), K: a.A.Dim(0), Out: out, A: a.B.Master, B: a.A.Master, Alpha: scale, Accumulate: true,
+	})
+	if w.Value != w.Master {
+		b.Copy(w.Value.Rows(a.Lo, a.Hi), out)
+	}
+	a.merged = merge
+}

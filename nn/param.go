@@ -1,0 +1,198 @@
+package nn
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// Weight is the memory of one or several parameters that the program computes with as one matrix, such as the
+// fused query, key and value. Its Var holds the working copy and the gradient.
+type Weight struct {
+	*autograd.Var
+	// Master is what the optimiser updates: f32 (f64 in the oracle). It is the same tensor as Value unless the
+	// working type is bf16.
+	Master *tensor.Tensor
+}
+
+// Kind says what a parameter is to the optimiser.
+type Kind uint8
+
+// The kinds of parameter.
+const (
+	Matrix   Kind = iota // weight of a linear layer or of the patch embedding
+	Bias                 // additive vector of a linear layer
+	NormGain             // scale or shift of a LayerNorm
+	Gamma                // LayerScale
+	Token                // CLS, mask, registers
+	Position             // position table
+	Gain                 // gain of a weight-normalised layer
+)
+
+var kindNames = [...]string{"matrix", "bias", "norm", "gamma", "token", "position", "gain"}
+
+// String is the kind's name in tables.
+func (k Kind) String() string { return kindNames[k] }
+
+// Param is one named parameter: rows Lo to Hi of a Weight, in the shape its file format gives it.
+type Param struct {
+	Name   string // as in the Hugging Face file, for example "encoder.layer.0.norm1.weight"
+	Shape  tensor.Shape
+	Kind   Kind
+	Depth  int // layer-decay id: 0 embeddings, i+1 block i, depth+1 final norm and heads
+	Init   Init
+	Frozen bool // set through Params.Freeze
+
+	PatchEmbed bool // belongs to the patch embedding
+	LastLayer  bool // belongs to the prototype layer of a head
+
+	Weight *Weight
+	Lo, Hi int
+}
+
+// Value is the master copy, in the file's shape. Writing it must be followed by Params.Sync.
+func (p *Param) Value() *tensor.Tensor { return p.Weight.Master.Rows(p.Lo, p.Hi).Reshape(p.Shape...) }
+
+// Compute is the working copy, in the file's shape; the same memory as Value unless the working type is bf16.
+func (p *Param) Compute() *tensor.Tensor {
+	return p.Weight.Value.Rows(p.Lo, p.Hi).Reshape(p.Shape...)
+}
+
+// Grad is the gradient, in the file's shape; nil for a model built without gradients.
+func (p *Param) Grad() *tensor.Tensor {
+	if p.Weight.Grad == nil {
+		return nil
+	}
+	return p.Weight.Grad.Rows(p.Lo, p.Hi).Reshape(p.Shape...)
+}
+
+// Module is the name without its last component: "encoder.layer.0.norm1".
+func (p *Param) Module() string {
+	if i := strings.LastIndexByte(p.Name, '.'); i >= 0 {
+		return p.Name[:i]
+	}
+	return p.Name
+}
+
+// Params is the registry of a model: its parameters in file order.
+type Params struct {
+	list   []*Param
+	byName map[string]*Param
+}
+
+// All lists the parameters in the order they were registered; the caller must not change the slice.
+func (ps *Params) All() []*Param { return ps.list }
+
+// ByName finds a parameter, or returns nil.
+func (ps *Params) ByName(name string) *Param { return ps.byName[name] }
+
+// Count is the number of elements of all parameters, and of those that are trained.
+func (ps *Params) Count() (all, trainable int) {
+	for _, p := range ps.list {
+		n := p.Shape.Len()
+		all += n
+		if !p.Frozen {
+			trainable += n
+		}
+	}
+	return all, trainable
+}
+
+func (ps *Params) add(p *Param) *Param {
+	if ps.byName == nil {
+		ps.byName = map[string]*Param{}
+	}
+	if ps.byName[p.Name] != nil {
+		panic("nn: two parameters named " + p.Name)
+	}
+	rows := tensor.Shape{p.Hi - p.Lo}
+	if n := p.Weight.Master.Rows(p.Lo, p.Hi).Len(); n != p.Shape.Len() {
+		panic(fmt.Sprintf("nn: %s of shape %s lies in %d elements (%s rows)", p.Name, p.Shape, n, rows))
+	}
+	ps.list = append(ps.list, p)
+	ps.byName[p.Name] = p
+	return p
+}
+
+// Freeze sets Frozen on the parameters that match, clears it on none, and returns how many it froze. A Weight
+// computes no gradient when all its parameters are frozen.
+func (ps *Params) Freeze(match func(*Param) bool) int { return ps.setFrozen(match, true) }
+
+// Unfreeze clears Frozen on the parameters that match and returns how many changed.
+func (ps *Params) Unfreeze(match func(*Param) bool) int { return ps.setFrozen(match, false) }
+
+func (ps *Params) setFrozen(match func(*Param) bool, frozen bool) int {
+	n := 0
+	for _, p := range ps.list {
+		if match(p) && p.Frozen != frozen {
+			p.Frozen = frozen
+			n++
+		}
+	}
+	ps.refresh()
+	return n
+}
+
+// refresh tells every Weight whether any of its parameters is trained.
+func (ps *Params) refresh() {
+	for _, p := range ps.list {
+		if p.Weight.Grad != nil {
+			p.Weight.SetNeedsGrad(false)
+		}
+	}
+	for _, p := range ps.list {
+		if !p.Frozen && p.Weight.Grad != nil {
+			p.Weight.SetNeedsGrad(true)
+		}
+	}
+}
+
+// ZeroGrad forgets all gradients; the next contribution to each overwrites. No memory is touched.
+func (ps *Params) ZeroGrad() {
+	for _, p := range ps.list {
+		p.Weight.ZeroGrad()
+	}
+}
+
+// FillMissing writes zeros to the gradient of trained parameters that the last backward did not reach, such as
+// the mask token of a step without masks, so that the optimiser reads defined numbers.
+func (ps *Params) FillMissing(b kernels.Backend) {
+	for _, p := range ps.list {
+		if !p.Frozen && p.Weight.Grad != nil && !p.Weight.HasGrad() && p.Shape.Len() > 0 {
+			b.Fill(p.Grad(), 0)
+		}
+	}
+}
+
+// Sync rounds the master copies to the working type after they were written from outside (loading, init).
+func (ps *Params) Sync(b kernels.Backend) {
+	for _, p := range ps.list {
+		if p.Weight.Master != p.Weight.Value && p.Shape.Len() > 0 {
+			b.Copy(p.Compute(), p.Value())
+		}
+	}
+}
+
+// CopyFrom makes every parameter an exact copy of the one of the same name: how a teacher starts. It reports the
+// first name that is missing or has another shape.
+func (ps *Params) CopyFrom(b kernels.Backend, src *Params) error {
+	for _, p := range ps.list {
+		q := src.byName[p.Name]
+		if q == nil {
+			return fmt.Errorf("nn: copy parameters: the source has no %s", p.Name)
+		}
+		if !q.Shape.Equal(p.Shape) {
+			return fmt.Errorf("nn: copy parameters: %s is %s, the source's %s", p.Name, p.Shape, q.Shape)
+		}
+	}
+	for _, p := range ps.list {
+		if p.Shape.Len() > 0 {
+			b.Copy(p.Value(), src.byName[p.Name].Value())
+		}
+	}
+	ps.Sync(b)
+	return nil
+}

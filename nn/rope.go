@@ -1,0 +1,138 @@
+package nn
+
+import (
+	"math"
+
+	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// ropeTable holds the rotations of the patches of every grid of a layout: cos and sin [R, dh/2].
+type ropeTable struct {
+	cos, sin *tensor.Tensor
+}
+
+// ropePurpose keeps the coordinate draws apart from other streams of the seed.
+const ropePurpose = 0x01_00_00_03
+
+// rope is the table without augmentation, made once for each layout.
+func (v *ViT) rope(l *Layout) ropeTable {
+	if r, ok := v.ropes[l]; ok {
+		return r
+	}
+	half := v.Config.Dim / v.Config.Heads / 2
+	up := func(host []float64) *tensor.Tensor {
+		x, err := tensor.New(v.backend.Allocator(), v.statType(), l.ropeRows, half)
+		if err != nil {
+			panic(&tensor.OutOfMemory{Device: v.backend.Allocator().Device(), Requested: 4 * len(host), Free: -1, Cause: err})
+		}
+		v.uploadFloats(x, host)
+		return x
+	}
+	v.fillRope(l, nil)
+	r := ropeTable{up(v.scratch.cos), up(v.scratch.sin)}
+	if v.ropes == nil || len(v.ropes) >= layoutCache {
+		v.ropes = map[*Layout]ropeTable{}
+	}
+	v.ropes[l] = r
+	return r
+}
+
+// randomRope draws the coordinates of one training pass (block < 0) or block anew.
+func (v *ViT) randomRope(t *autograd.Tape, l *Layout, d Draw, block int) ropeTable {
+	v.fillRope(l, func(group int) *tensor.Rand {
+		return tensor.NewRand(d.Seed, d.Step, uint32(block+1)<<16|uint32(group), ropePurpose)
+	})
+	half := v.Config.Dim / v.Config.Heads / 2
+	r := ropeTable{t.A.New(v.statType(), l.ropeRows, half), t.A.New(v.statType(), l.ropeRows, half)}
+	v.uploadFloats(r.cos, v.scratch.cos)
+	v.uploadFloats(r.sin, v.scratch.sin)
+	return r
+}
+
+func (v *ViT) statType() tensor.DType {
+	if v.dtype == tensor.F64 {
+		return tensor.F64
+	}
+	return tensor.F32
+}
+
+func (v *ViT) uploadFloats(dst *tensor.Tensor, host []float64) {
+	if dst.DType() == tensor.F64 {
+		v.backend.Upload(dst, tensor.FromF64(host, dst.Shape()...))
+		return
+	}
+	s := &v.scratch
+	s.scales = s.scales[:0]
+	for _, x := range host {
+		s.scales = append(s.scales, float32(x))
+	}
+	v.backend.Upload(dst, tensor.FromF32(s.scales, dst.Shape()...))
+}
+
+// augments reports whether training moves the coordinates.
+func (c RoPEConfig) augments() bool {
+	return c.Theta > 0 && (c.Shift > 0 || c.Jitter > 1 || c.Rescale > 1)
+}
+
+// fillRope computes cos and sin of the angles 2π·coordinate/period into the scratch. Coordinates run over
+// (-1, 1) on each axis, the row first; the first half of the angles is for rows, the second for columns. random
+// gives the stream of a group, nil for no augmentation.
+func (v *ViT) fillRope(l *Layout, random func(group int) *tensor.Rand) {
+	s := &v.scratch
+	s.cos, s.sin = s.cos[:0], s.sin[:0]
+	periods := v.Config.RoPE.periods(v.Config.Dim / v.Config.Heads)
+	for gi := range l.Groups {
+		q := &l.Groups[gi]
+		a := coordinates{1, 1, 0, 0}
+		if random != nil {
+			a = v.Config.RoPE.draw(random(gi))
+		}
+		for y := 0; y < q.GridH; y++ {
+			for x := 0; x < q.GridW; x++ {
+				cy := a.mulY * (2*(float64(y)+0.5)/float64(q.GridH) - 1 + a.addY)
+				cx := a.mulX * (2*(float64(x)+0.5)/float64(q.GridW) - 1 + a.addX)
+				for _, c := range [2]float64{cy, cx} {
+					for _, p := range periods {
+						sin, cos := math.Sincos(2 * math.Pi * c / p)
+						s.cos, s.sin = append(s.cos, cos), append(s.sin, sin)
+					}
+				}
+			}
+		}
+	}
+}
+
+// coordinates is a random change of the coordinate system.
+type coordinates struct{ mulY, mulX, addY, addX float64 }
+
+// draw takes shift (two draws), jitter (two) and rescale (one), in this order.
+func (c RoPEConfig) draw(r *tensor.Rand) coordinates {
+	a := coordinates{1, 1, 0, 0}
+	if c.Shift > 0 {
+		a.addY, a.addX = r.Uniform(-c.Shift, c.Shift), r.Uniform(-c.Shift, c.Shift)
+	}
+	if c.Jitter > 1 {
+		log := math.Log(c.Jitter)
+		a.mulY, a.mulX = math.Exp(r.Uniform(-log, log)), math.Exp(r.Uniform(-log, log))
+	}
+	if c.Rescale > 1 {
+		log := math.Log(c.Rescale)
+		f := math.Exp(r.Uniform(-log, log))
+		a.mulY *= f
+		a.mulX *= f
+	}
+	return a
+}
+
+// periods are Theta^(4k/dh) for k < dh/4, unless given.
+func (c RoPEConfig) periods(dh int) []float64 {
+	if len(c.Periods) > 0 {
+		return c.Periods
+	}
+	p := make([]float64, dh/4)
+	for k := range p {
+		p[k] = math.Pow(c.Theta, 4*float64(k)/float64(dh))
+	}
+	return p
+}
