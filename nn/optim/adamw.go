@@ -1,0 +1,344 @@
+package optim
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// Clip says over what a gradient norm is taken before it is clipped.
+type Clip uint8
+
+// The clipping modes of the recipes.
+const (
+	ClipGlobal       Clip = iota // one norm over everything
+	ClipPerParameter             // each parameter by its own norm (DINO v1); stacked layers count as one
+	ClipPerModule                // each Module by its own norm (DINOv2, DINOv3)
+)
+
+// Module is one part of the student with its own clip group and teacher counterpart.
+type Module struct {
+	Name   string // "backbone", "dino_head", "ibot_head"
+	Params *nn.Params
+	// Teacher follows Params by name; nil for none.
+	Teacher *nn.Params
+	// Depth is the number of blocks of the trunk, for layer decay.
+	Depth int
+	// WDMul multiplies the weight decay of this module (dino_head_wd_multiplier); 0 means 1.
+	WDMul float64
+}
+
+// Options are the constants of an optimiser.
+type Options struct {
+	Beta1, Beta2, Eps float64
+	Clip              Clip
+	MaxNorm           float64 // 0 for no clipping
+	// LayerDecay multiplies the rate of a parameter by LayerDecay^(depth+1-its depth); 1 or 0 for none.
+	LayerDecay float64
+	// PatchEmbedLR multiplies the rate of the patch embedding on top; 0 means 1.
+	PatchEmbedLR float64
+	// KeepGainDecay leaves weight decay on gains of weight-normalised layers and on CLS, mask, register and
+	// position parameters, as the reference code does. It exempts them when NoTokenDecay is set.
+	NoTokenDecay bool
+}
+
+// LastLayer says what a step does to the prototype layers.
+type LastLayer uint8
+
+// What the recipes do to the last layer in the first iterations.
+const (
+	LastLayerTrains  LastLayer = iota
+	LastLayerSkipped           // gradient dropped, moments and step count untouched (DINO v1)
+	LastLayerHeld              // learning rate 0, moments move (DINOv2, DINOv3)
+)
+
+// Step is what changes from step to step.
+type Step struct {
+	LR, WD    float64
+	Momentum  float64 // teacher
+	LastLayer LastLayer
+}
+
+// entry is one trained parameter with what Step derives its table row from.
+type entry struct {
+	module  int
+	param   *nn.Param
+	lrMul   float64
+	updates int
+}
+
+// AdamW is the optimiser of a student made of modules, with the teacher's moving average.
+type AdamW struct {
+	// Table lists everything trained, in the order of the modules and their parameters.
+	Table *kernels.ParamTable
+
+	backend kernels.Backend
+	options Options
+	modules []Module
+	entries []entry
+	index   map[string]int
+	last    LastLayer
+	parts   []part // entries by the number of updates they have seen
+	built   bool
+	squares *tensor.Tensor
+	scales  *tensor.Tensor
+	groups  []string
+}
+
+// part is the entries that share a step number.
+type part struct {
+	table   kernels.ParamTable
+	members []int
+	updates int
+}
+
+// NewAdamW allocates the moments of every parameter that is not frozen. Parameters that are frozen now are left
+// out for good: their teacher is equal to them from the start. A parameter frozen later keeps its moments.
+func NewAdamW(b kernels.Backend, modules []Module, o Options) (*AdamW, error) {
+	a := &AdamW{backend: b, options: o, modules: modules, index: map[string]int{}, Table: &kernels.ParamTable{}}
+	owner := map[*nn.Weight]int{}
+	for mi, m := range modules {
+		for _, p := range m.Params.All() {
+			if p.Frozen || p.Shape.Len() == 0 {
+				continue
+			}
+			group := 0
+			switch o.Clip {
+			case ClipPerParameter:
+				g, ok := owner[p.Weight]
+				if !ok {
+					g = len(a.groups)
+					owner[p.Weight] = g
+					a.groups = append(a.groups, m.Name+"."+p.Name)
+				}
+				group = g
+			case ClipPerModule:
+				if len(a.groups) == 0 || a.groups[len(a.groups)-1] != m.Name {
+					a.groups = append(a.groups, m.Name)
+				}
+				group = len(a.groups) - 1
+			default:
+				if len(a.groups) == 0 {
+					a.groups = append(a.groups, "all")
+				}
+			}
+			e, err := a.newEntry(mi, p)
+			if err != nil {
+				return nil, err
+			}
+			e.Group = group
+			key := m.Name + "/" + p.Name
+			if _, dup := a.index[key]; dup {
+				return nil, fmt.Errorf("optim: two modules hold %s", key)
+			}
+			a.index[key] = len(a.entries)
+			a.Table.Entries = append(a.Table.Entries, e)
+			a.entries = append(a.entries, entry{module: mi, param: p, lrMul: e.LRMul})
+		}
+	}
+	if len(a.entries) == 0 {
+		return nil, fmt.Errorf("optim: every parameter is frozen; there is nothing to train")
+	}
+	a.Table.Groups = len(a.groups)
+	var err error
+	stat := a.Table.Entries[0].Param.DType()
+	if a.squares, err = tensor.New(b.Allocator(), stat, len(a.groups)); err == nil {
+		a.scales, err = tensor.New(b.Allocator(), stat, len(a.groups))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("optim: %w", err)
+	}
+	return a, nil
+}
+
+func (a *AdamW) newEntry(module int, p *nn.Param) (kernels.ParamEntry, error) {
+	m, o := a.modules[module], a.options
+	flat := func(t *tensor.Tensor) *tensor.Tensor { return t.Reshape(t.Len()) }
+	e := kernels.ParamEntry{Param: flat(p.Value()), Grad: flat(p.Grad()), LRMul: o.lrMul(p, m.Depth), WDMul: o.wdMul(p, m.WDMul)}
+	if p.Weight.Value != p.Weight.Master {
+		e.Half = flat(p.Compute())
+	}
+	if m.Teacher != nil {
+		q := m.Teacher.ByName(p.Name)
+		if q == nil || !q.Shape.Equal(p.Shape) {
+			return e, fmt.Errorf("optim: the teacher of %s has no %s of shape %s", m.Name, p.Name, p.Shape)
+		}
+		e.EMA = flat(q.Value())
+		if q.Weight.Value != q.Weight.Master {
+			e.EMA16 = flat(q.Compute())
+		}
+	}
+	for _, dst := range []**tensor.Tensor{&e.M, &e.V} {
+		t, err := tensor.New(a.backend.Allocator(), e.Param.DType(), e.Param.Len())
+		if err != nil {
+			return e, fmt.Errorf("optim: moments of %s: %w", p.Name, err)
+		}
+		a.backend.Fill(t, 0)
+		*dst = t
+	}
+	return e, nil
+}
+
+// lrMul is the rate multiplier of layer decay and of the patch embedding.
+func (o Options) lrMul(p *nn.Param, depth int) float64 {
+	mul := 1.0
+	if o.LayerDecay != 0 && o.LayerDecay != 1 {
+		mul = math.Pow(o.LayerDecay, float64(max(depth+1-p.Depth, 0)))
+	}
+	if p.PatchEmbed && o.PatchEmbedLR != 0 {
+		mul *= o.PatchEmbedLR
+	}
+	return mul
+}
+
+// wdMul is 0 for biases, norms and LayerScale.
+func (o Options) wdMul(p *nn.Param, module float64) float64 {
+	switch p.Kind {
+	case nn.Bias, nn.NormGain, nn.Gamma:
+		return 0
+	case nn.Token, nn.Position, nn.Gain:
+		if o.NoTokenDecay {
+			return 0
+		}
+	}
+	if module != 0 {
+		return module
+	}
+	return 1
+}
+
+// Groups names the clip groups, in the order of Squares.
+func (a *AdamW) Groups() []string { return a.groups }
+
+// Squares sums the squares of the gradients of every clip group, [groups] on the device. Parameters without a
+// gradient this step count as zero. Ranks that hold shards add theirs before Apply.
+func (a *AdamW) Squares() *tensor.Tensor {
+	for _, m := range a.modules {
+		m.Params.FillMissing(a.backend)
+	}
+	a.backend.GradSquares(a.squares, a.Table)
+	return a.squares
+}
+
+// Apply clips by the norms in Squares, updates student and teacher, and counts the step. If a norm is not finite
+// nothing is changed on the device; the caller, who sees it in Squares, then calls Undo.
+func (a *AdamW) Apply(s Step) {
+	a.setFlags(s.LastLayer)
+	a.backend.ClipScales(a.scales, a.squares, a.options.MaxNorm)
+	for i := range a.parts {
+		p := &a.parts[i]
+		p.updates++
+		a.backend.AdamW(&p.table, a.scales, kernels.AdamWStep{
+			Step: p.updates, LR: s.LR, WD: s.WD,
+			Beta1: a.options.Beta1, Beta2: a.options.Beta2, Eps: a.options.Eps, Momentum: s.Momentum,
+		})
+		a.count(p, 1)
+	}
+}
+
+// Step is Squares and Apply.
+func (a *AdamW) Step(s Step) {
+	a.setFlags(s.LastLayer)
+	a.Squares()
+	a.Apply(s)
+}
+
+// Undo takes back the count of the last Apply, which a gradient that was not finite had made do nothing.
+func (a *AdamW) Undo() {
+	for i := range a.parts {
+		a.parts[i].updates--
+		a.count(&a.parts[i], -1)
+	}
+}
+
+// count moves the update counts of the entries of a part that are updated.
+func (a *AdamW) count(p *part, by int) {
+	for _, i := range p.members {
+		if e := &a.Table.Entries[i]; !e.Frozen && !e.Skip {
+			a.entries[i].updates += by
+		}
+	}
+}
+
+// Refresh must be called after parameters were frozen or unfrozen.
+func (a *AdamW) Refresh() { a.built = false }
+
+// setFlags brings the tables up to date with frozen parameters and the state of the last layer.
+func (a *AdamW) setFlags(last LastLayer) {
+	if a.built && a.last == last {
+		return
+	}
+	a.built, a.last = true, last
+	a.Table.Device = nil
+	a.parts = a.parts[:0]
+	for i := range a.entries {
+		e, row := &a.entries[i], &a.Table.Entries[i]
+		row.Frozen = e.param.Frozen
+		row.Skip = e.param.LastLayer && last == LastLayerSkipped
+		row.LRMul = e.lrMul
+		if e.param.LastLayer && last == LastLayerHeld {
+			row.LRMul = 0
+		}
+		a.place(i)
+	}
+	for i := range a.parts {
+		a.parts[i].table.Groups = a.Table.Groups
+	}
+}
+
+// place puts entry i in the part of its update count. Bias correction counts the updates of each parameter, as
+// PyTorch's optimisers do, so that one that starts late starts with the full correction.
+func (a *AdamW) place(i int) {
+	row := a.Table.Entries[i]
+	for j := range a.parts {
+		p := &a.parts[j]
+		first := p.members[0]
+		idle := a.Table.Entries[first].Frozen || a.Table.Entries[first].Skip
+		if p.updates == a.entries[i].updates && idle == (row.Frozen || row.Skip) {
+			p.table.Entries = append(p.table.Entries, row)
+			p.members = append(p.members, i)
+			return
+		}
+	}
+	a.parts = append(a.parts, part{
+		table: kernels.ParamTable{Entries: []kernels.ParamEntry{row}}, members: []int{i}, updates: a.entries[i].updates,
+	})
+}
+
+// Moment is the state of one parameter, for a checkpoint.
+type Moment struct {
+	Name    string // module/parameter
+	M, V    *tensor.Tensor
+	Updates int
+}
+
+// State lists the moments in table order. The tensors are the live ones.
+func (a *AdamW) State() []Moment {
+	out := make([]Moment, len(a.entries))
+	for i, e := range a.entries {
+		row := a.Table.Entries[i]
+		out[i] = Moment{
+			Name: a.modules[e.module].Name + "/" + e.param.Name,
+			M:    row.M.Reshape(e.param.Shape...), V: row.V.Reshape(e.param.Shape...), Updates: e.updates,
+		}
+	}
+	return out
+}
+
+// SetUpdates restores the update count of one parameter of State, by its name; the moments themselves are
+// written into State's tensors.
+func (a *AdamW) SetUpdates(name string, updates int) error {
+	i, ok := a.index[name]
+	if !ok {
+		return fmt.Errorf("optim: the checkpoint has moments of %s, which is not trained here", name)
+	}
+	if updates < 0 {
+		return fmt.Errorf("optim: %s: the checkpoint counts %d updates; it must be 0 or more", name, updates)
+	}
+	a.entries[i].updates = updates
+	a.built = false
+	return nil
+}
