@@ -68,7 +68,7 @@ func (o *attentionOp) do(w *worker, lo, hi int) {
 			out := o.out.outPart(w, 3, t, h*o.d, (h+1)*o.d)
 			clear(out)
 			for j, v := range p {
-				vec.Axpy(out, v/sum, o.v(w, 2, from+j, h))
+				vec.Axpy(out, o.v(w, 2, from+j, h), v/sum)
 			}
 			o.out.donePart(t, h*o.d, (h+1)*o.d, out)
 			if o.lse != nil {
@@ -113,11 +113,11 @@ func (o *attentionGradOp) do(w *worker, lo, hi int) {
 			for j := range n {
 				k := o.k(w, 2, from+j, h)
 				p := float32(math.Exp(float64(vec.Dot(q, k)*o.scale - lse)))
-				vec.Axpy(dv[j*d:(j+1)*d], p, dout)
+				vec.Axpy(dv[j*d:(j+1)*d], dout, p)
 				ds := vec.Dot(dout, o.v(w, 6, from+j, h)) - delta
 				ds *= p * o.scale
-				vec.Axpy(dq, ds, k)
-				vec.Axpy(dk[j*d:(j+1)*d], ds, q)
+				vec.Axpy(dq, k, ds)
+				vec.Axpy(dk[j*d:(j+1)*d], q, ds)
 			}
 			o.dqkv.donePart(t, h*d, (h+1)*d, dq)
 		}

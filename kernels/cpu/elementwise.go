@@ -112,7 +112,7 @@ func (o *axpyOp) do(w *worker, lo, hi int) {
 			continue
 		}
 		y := o.y.part(w, 0, 0, i, j)
-		vec.Axpy(y, o.a, o.x.part(w, 1, 0, i, j))
+		vec.Axpy(y, o.x.part(w, 1, 0, i, j), o.a)
 		o.y.donePart(0, i, j, y)
 	}
 }

@@ -44,7 +44,7 @@ func (o *gemmOp) do(w *worker, lo, hi int) {
 		} else {
 			clear(acc)
 			for k, v := range a {
-				vec.Axpy(acc, v, o.b.part(w, 2, k, g.BCol, g.BCol+g.N))
+				vec.Axpy(acc, o.b.part(w, 2, k, g.BCol, g.BCol+g.N), v)
 			}
 		}
 		o.epilogue(w, m, acc)
@@ -55,7 +55,7 @@ func (o *gemmOp) epilogue(w *worker, m int, acc []float32) {
 	g := &o.g
 	vec.Scale(acc, acc, o.alpha)
 	if !o.bias.empty() {
-		vec.Axpy(acc, 1, o.bias.row(w, 2, 0))
+		vec.Axpy(acc, o.bias.row(w, 2, 0), 1)
 	}
 	lo, hi := g.OutCol, g.OutCol+g.N
 	if !o.pre.empty() {
@@ -83,11 +83,11 @@ func (o *gemmOp) epilogue(w *worker, m int, acc []float32) {
 		vec.Scale(acc, acc, s)
 	}
 	if !o.res.empty() {
-		vec.Axpy(acc, 1, o.res.part(w, 2, m, lo, hi))
+		vec.Axpy(acc, o.res.part(w, 2, m, lo, hi), 1)
 	}
 	out := o.out.part(w, 2, m, lo, hi)
 	if g.Accumulate {
-		vec.Axpy(out, 1, acc)
+		vec.Axpy(out, acc, 1)
 	} else {
 		copy(out, acc)
 	}
@@ -128,7 +128,7 @@ func (o *layerScaleOp) do(w *worker, lo, hi int) {
 		}
 		if !o.dw.empty() {
 			dw := o.dw.row(w, 2, n)
-			vec.Axpy(dw, gamma, g)
+			vec.Axpy(dw, g, gamma)
 			o.dw.done(n, dw)
 		}
 	}

@@ -72,7 +72,7 @@ func (b *Backend) LayerNormBackward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma 
 		m := asVector(t)
 		acc := m.row(w, 0, 0)
 		for k := range n {
-			vec.Axpy(acc, 1, o.parts[(2*k+i)*cols:(2*k+i+1)*cols])
+			vec.Axpy(acc, o.parts[(2*k+i)*cols:(2*k+i+1)*cols], 1)
 		}
 		m.done(0, acc)
 	}
@@ -96,11 +96,14 @@ func (o *layerNormGradOp) do(w *worker, lo, hi int) {
 			if dgamma != nil {
 				vec.LayerNormParams(dgamma, dbeta, dy, x, mean, rstd)
 			}
-			dx := o.dx.out(w, 2, r)
+			var dx []float32
 			if o.add {
 				dx = o.dx.row(w, 2, r)
+				vec.LayerNormGradAdd(dx, dy, x, gamma, mean, rstd, g/n, gx/n)
+			} else {
+				dx = o.dx.out(w, 2, r)
+				vec.LayerNormGrad(dx, dy, x, gamma, mean, rstd, g/n, gx/n)
 			}
-			vec.LayerNormGrad(dx, dy, x, gamma, mean, rstd, g/n, gx/n, o.add)
 			o.dx.done(r, dx)
 		}
 	}

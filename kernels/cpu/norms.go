@@ -56,7 +56,7 @@ func (o *l2GradOp) do(w *worker, lo, hi int) {
 		dot, norm := vec.Dot(dy, y), o.norm[r]
 		vec.Scale(dx, dy, 1/norm)
 		if norm > o.eps {
-			vec.Axpy(dx, -dot/norm, y)
+			vec.Axpy(dx, y, -dot/norm)
 		}
 		o.dx.done(r, dx)
 	}
@@ -133,8 +133,8 @@ func (o *weightNormGradOp) do(w *worker, lo, hi int) {
 			g = gain[r-lo]
 		}
 		dv := o.dv.row(w, 4, r)
-		vec.Axpy(dv, g/norm, dw)
-		vec.Axpy(dv, -g/norm*along/norm, v)
+		vec.Axpy(dv, dw, g/norm)
+		vec.Axpy(dv, v, -g/norm*along/norm)
 		o.dv.done(r, dv)
 	}
 	if dgain != nil {

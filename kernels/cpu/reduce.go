@@ -39,7 +39,7 @@ func (o *colSumOp) do(w *worker, lo, hi int) {
 			a := acc[:j-i]
 			clear(a)
 			for q := r; q < min(r+colRows, o.x.rows); q++ {
-				vec.Axpy(a, 1, o.x.part(w, 0, q, i, j))
+				vec.Axpy(a, o.x.part(w, 0, q, i, j), 1)
 			}
 			for k, v := range a {
 				total[k] += float64(v)
@@ -184,7 +184,7 @@ func (o *mseOp) do(w *worker, lo, hi int) {
 		}
 		d := o.da.outPart(w, 2, 0, i, j)
 		vec.Scale(d, x, o.slope)
-		vec.Axpy(d, -o.slope, y)
+		vec.Axpy(d, y, -o.slope)
 		o.da.donePart(0, i, j, d)
 	}
 }

@@ -68,7 +68,7 @@ func (o *gatherOp) do(w *worker, lo, hi int) {
 			o.out.done(r, y)
 		case o.add:
 			y := o.out.row(w, 0, r)
-			vec.Axpy(y, 1, o.table.row(w, 1, i))
+			vec.Axpy(y, o.table.row(w, 1, i), 1)
 			o.out.done(r, y)
 		default:
 			y := o.out.out(w, 0, r)
@@ -106,7 +106,7 @@ func (o *scatterOp) do(w *worker, lo, hi int) {
 			clear(y)
 		}
 		for _, j := range o.rows[from:to] {
-			vec.Axpy(y, 1, o.dout.row(w, 1, int(j)))
+			vec.Axpy(y, o.dout.row(w, 1, int(j)), 1)
 		}
 		o.dtable.done(r, y)
 	}

@@ -4,7 +4,7 @@ import "math"
 
 // The portable kernels. Sums run in eight lanes, which keeps rounding errors near those of the vector code.
 
-func axpyGo(y []float32, a float32, x []float32) {
+func axpyGo(y, x []float32, a float32) {
 	x = x[:len(y)]
 	for i := range y {
 		y[i] += a * x[i]
@@ -131,14 +131,17 @@ func layerNormParamsGo(dgamma, dbeta, dy, x []float32, mean, rstd float32) {
 	}
 }
 
-func layerNormGradGo(dx, dy, x, gamma []float32, mean, rstd, a, b float32, add bool) {
+func layerNormGradGo(dx, dy, x, gamma []float32, mean, rstd, a, b float32) {
 	dy, x, gamma = dy[:len(dx)], x[:len(dx)], gamma[:len(dx)]
 	for i := range dx {
-		v := rstd * (dy[i]*gamma[i] - a - (x[i]-mean)*rstd*b)
-		if add {
-			v += dx[i]
-		}
-		dx[i] = v
+		dx[i] = rstd * (dy[i]*gamma[i] - a - (x[i]-mean)*rstd*b)
+	}
+}
+
+func layerNormGradAddGo(dx, dy, x, gamma []float32, mean, rstd, a, b float32) {
+	dy, x, gamma = dy[:len(dx)], x[:len(dx)], gamma[:len(dx)]
+	for i := range dx {
+		dx[i] += rstd * (dy[i]*gamma[i] - a - (x[i]-mean)*rstd*b)
 	}
 }
 
@@ -153,52 +156,80 @@ func expSumGo(dst, x []float32, a, b float32) float32 {
 	return fold(&s)
 }
 
-func sumExpGo(x, c []float32, a, b float32) float32 {
+func sumExpGo(x []float32, a, b float32) float32 {
 	var s [8]float32
 	for i, v := range x {
-		if c != nil {
-			v -= c[i]
-		}
 		s[i&7] += exp32(v*a + b)
 	}
 	return fold(&s)
 }
 
-func addExpGo(acc, x, c []float32, a, b float32) {
+func sumExpDiffGo(x, c []float32, a, b float32) float32 {
+	var s [8]float32
+	c = c[:len(x)]
+	for i, v := range x {
+		s[i&7] += exp32((v-c[i])*a + b)
+	}
+	return fold(&s)
+}
+
+func addExpGo(acc, x []float32, a, b float32) {
 	x = x[:len(acc)]
 	for i := range acc {
-		v := x[i]
-		if c != nil {
-			v -= c[i]
-		}
-		acc[i] += exp32(v*a + b)
+		acc[i] += exp32(x[i]*a + b)
 	}
 }
 
-func expGo(dst, x, c []float32, a, b float32) {
+func addExpDiffGo(acc, x, c []float32, a, b float32) {
+	x, c = x[:len(acc)], c[:len(acc)]
+	for i := range acc {
+		acc[i] += exp32((x[i]-c[i])*a + b)
+	}
+}
+
+func expOfGo(dst, x []float32, a, b float32) {
 	x = x[:len(dst)]
 	for i := range dst {
-		v := x[i]
-		if c != nil {
-			v -= c[i]
-		}
-		dst[i] = exp32(v*a + b)
+		dst[i] = exp32(x[i]*a + b)
 	}
 }
 
-func crossGo(acc, t, c, s []float32, ta, tb, sa, sb, w float32) float32 {
+func expDiffGo(dst, x, c []float32, a, b float32) {
+	x, c = x[:len(dst)], c[:len(dst)]
+	for i := range dst {
+		dst[i] = exp32((x[i]-c[i])*a + b)
+	}
+}
+
+func crossGo(acc, t, s []float32, ta, tb, sa, sb, w float32) float32 {
 	var d [8]float32
 	t, s = t[:len(acc)], s[:len(acc)]
 	for i := range acc {
-		v := t[i]
-		if c != nil {
-			v -= c[i]
-		}
-		p := exp32(v*ta + tb)
+		p := exp32(t[i]*ta + tb)
 		acc[i] += w * p
 		d[i&7] += p * (s[i]*sa + sb)
 	}
 	return fold(&d)
+}
+
+func crossDiffGo(acc, t, c, s []float32, ta, tb, sa, sb, w float32) float32 {
+	var d [8]float32
+	t, c, s = t[:len(acc)], c[:len(acc)], s[:len(acc)]
+	for i := range acc {
+		p := exp32((t[i]-c[i])*ta + tb)
+		acc[i] += w * p
+		d[i&7] += p * (s[i]*sa + sb)
+	}
+	return fold(&d)
+}
+
+func scoreGradGo(s, dp []float32, a, b, delta float32) {
+	dp = dp[:len(s)]
+	for i := range s {
+		p := exp32(s[i]*a + b)
+		s[i] = p
+		dp[i] = p * a * (dp[i] - delta)
+	}
 }
 
 func crossGradGo(ds, s, acc []float32, sa, sb, w float32) {
@@ -208,35 +239,28 @@ func crossGradGo(ds, s, acc []float32, sa, sb, w float32) {
 	}
 }
 
-// exp32 is e^x by range reduction to [-ln2/2, ln2/2] and a polynomial of degree 6; the vector kernels use the
-// same constants. Results below the smallest normal number are 0.
+// exp32 is e^x by range reduction to [-ln2/2, ln2/2] and a polynomial; the assembly does the same. Results below
+// the smallest normal number are 0, and above 2^128 infinite.
 func exp32(x float32) float32 {
 	if x != x {
 		return x
 	}
-	if x > expMax {
-		return float32(math.Inf(1))
-	}
-	if x < expMin {
-		return 0
-	}
-	n := float32(math.RoundToEven(float64(x * log2e)))
-	r := x - n*ln2Hi
-	r -= n * ln2Lo
+	x = min(max(x, expLo), expHi)
+	t := x*log2e + magic
+	n := t - magic
+	x -= n * ln2Hi
+	x -= n * ln2Lo
 	p := float32(expC6)
-	p = p*r + expC5
-	p = p*r + expC4
-	p = p*r + expC3
-	p = p*r + expC2
-	p = p*r + 1
-	p = p*r + 1
-	if n > 127 {
-		return p * 2 * math.Float32frombits(uint32(126+127)<<23) * math.Float32frombits(uint32(int32(n)-127+127)<<23)
-	}
-	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
+	p = p*x + expC5
+	p = p*x + expC4
+	p = p*x + expC3
+	p = p*x + expC2
+	p = p*x + 1
+	p = p*x + 1
+	return p * math.Float32frombits(math.Float32bits(t)<<23)
 }
 
-func adamWGo(p, m, v, g, ema []float32, k *Adam) {
+func adamWGo(p, m, v, g []float32, k *Adam) {
 	m, v, g = m[:len(p)], v[:len(p)], g[:len(p)]
 	for i := range p {
 		w := p[i] - k.Decay*p[i]
@@ -246,9 +270,11 @@ func adamWGo(p, m, v, g, ema []float32, k *Adam) {
 		w -= k.Rate * mi / (float32(math.Sqrt(float64(vi)))*k.RootScale + k.Eps)
 		m[i], v[i], p[i] = mi, vi, w
 	}
-	if ema != nil {
-		lerpGo(ema, p, k.Momentum, k.OneMomentum)
-	}
+}
+
+func adamWLerpGo(p, m, v, g, ema []float32, k *Adam) {
+	adamWGo(p, m, v, g, k)
+	lerpGo(ema, p, k.Momentum, k.OneMomentum)
 }
 
 func lerpGo(ema, p []float32, a, b float32) {
