@@ -125,7 +125,7 @@ func TestKernels(t *testing.T) {
 					}
 				}
 				for i := range sums {
-					if d := math.Abs(float64(got[i] - sums[i])); got[i] != sums[i] && !(d <= 0x1p-24*c.term*(4+float64(n)/8)) {
+					if d := math.Abs(float64(got[i] - sums[i])); got[i] != sums[i] && !(d <= 0x1p-23*c.term*(8+float64(n))) {
 						t.Fatalf("%s of %d: result %d is %v, want %v", c.name, n, i, got[i], sums[i])
 					}
 				}
