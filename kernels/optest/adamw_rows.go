@@ -1,0 +1,213 @@
+package optest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// entry is the operands of one line of the parameter table.
+type entry struct {
+	param, grad, m, v, ema, half, ema16 *operand
+	kernels.ParamEntry
+}
+
+// tableOf makes n entries of lengths around the chunk edges: with and without teacher and half copies, frozen, skipped,
+// with f32 and bf16 gradients, in three clip groups of which one is empty.
+func tableOf(r *row, lengths []int) []*entry {
+	master := r.statType()
+	var list []*entry
+	for i, n := range lengths {
+		e := &entry{ParamEntry: kernels.ParamEntry{
+			LRMul: []float64{1, 0.2, 0.75}[i%3], WDMul: []float64{1, 0, 2}[(i+1)%3], Group: 2 * (i % 2),
+			Frozen: i%7 == 3, Skip: i%7 == 5,
+		}}
+		name := fmt.Sprintf("[%d].", i)
+		gradType := r.dtype
+		if i%4 == 1 {
+			gradType = master
+		}
+		e.param = r.inout(name+"Param", master, normal(1), n)
+		if !e.Frozen {
+			e.grad = r.inAs(name+"Grad", gradType, normal(0.3), n)
+			e.m = r.inout(name+"M", master, normal(0.1), n)
+			e.v = r.inout(name+"V", master, uniform(1e-4, 0.1), n)
+		}
+		if i%5 != 4 {
+			e.ema = r.inout(name+"EMA", master, normal(1), n)
+		}
+		if i%3 != 1 {
+			e.half = halfOf(r, name+"Half", e.param)
+			if e.ema != nil {
+				e.ema16 = halfOf(r, name+"EMA16", e.ema)
+			}
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+func halfOf(r *row, name string, master *operand) *operand {
+	o := r.add(name, scratch, tensor.BF16, nil, master.shape)
+	o.half = true
+	for i, v := range master.val {
+		o.val[i] = round(tensor.BF16, v)
+	}
+	return o
+}
+
+// bind makes the parameter table of the operands' current tensors, once for each backend.
+func bind(list []*entry) func() *kernels.ParamTable {
+	var table *kernels.ParamTable
+	return func() *kernels.ParamTable {
+		if table != nil && table.Entries[0].Param == list[0].param.t {
+			return table
+		}
+		table = &kernels.ParamTable{Groups: 3}
+		for _, e := range list {
+			p := e.ParamEntry
+			p.Param, p.Grad, p.M, p.V = e.param.t, tensorOf(e.grad), tensorOf(e.m), tensorOf(e.v)
+			p.EMA, p.Half, p.EMA16 = tensorOf(e.ema), tensorOf(e.half), tensorOf(e.ema16)
+			table.Entries = append(table.Entries, p)
+		}
+		return table
+	}
+}
+
+func adamwRows() []*spec {
+	var list []*spec
+	tables := [][]int{{1}, {17, 1, 33}, edges, {4096, 4097, 70000, 3}}
+	for _, lengths := range tables {
+		n := int64(0)
+		for _, l := range lengths {
+			n += int64(l)
+		}
+		name := fmt.Sprintf("%d entries", len(lengths))
+		list = append(list, &spec{op: "GradSquares", name: name, work: 2 * n, build: gradSquares(lengths)})
+		for _, step := range []int{1, 2, 1000} {
+			list = append(list, &spec{op: "AdamW", name: fmt.Sprintf("%s/step %d", name, step), work: kernels.AdamWFLOPs * n, build: adamw(lengths, step, 1)})
+		}
+		list = append(list, &spec{op: "AdamW", name: name + "/not finite", work: kernels.AdamWFLOPs * n, build: adamw(lengths, 3, math.NaN())})
+	}
+	large := repeat(1<<20, 4)
+	list = append(list,
+		&spec{op: "GradSquares", name: "bench", work: 8 << 20, bench: true, build: gradSquares(large)},
+		&spec{op: "AdamW", name: "bench", work: kernels.AdamWFLOPs * 4 << 20, bench: true, build: adamw(large, 10, 1)})
+	list = append(list, clipRows()...)
+	return list
+}
+
+func gradSquares(lengths []int) func(r *row) {
+	return func(r *row) {
+		entries := tableOf(r, lengths)
+		y := r.outStat("out", 3)
+		table := bind(entries)
+		r.call = func(b kernels.Backend) { b.GradSquares(y.t, table()) }
+		r.flops = r.work
+		r.bound = func() {
+			n := [3]int{}
+			for _, e := range entries {
+				if !e.Frozen && !e.Skip {
+					n[e.Group] += len(e.grad.val)
+				}
+			}
+			each(y, func(g int) float64 { return (gamma(n[g]) + 2*u) * y.want[g] })
+		}
+	}
+}
+
+func adamw(lengths []int, step int, finite float64) func(r *row) {
+	return func(r *row) {
+		s := kernels.AdamWStep{Step: step, LR: 2e-3, WD: 0.04, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Momentum: 0.996}
+		entries := tableOf(r, lengths)
+		scale := r.stat("scale", uniform(0.3, 1), 3)
+		scale.val[1] *= finite // the empty group, so that only looking at every scale helps
+		table := bind(entries)
+		r.call = func(b kernels.Backend) { b.AdamW(table(), scale.t, s) }
+		r.flops = r.work
+		r.bound = func() {
+			if math.IsNaN(finite) {
+				return // nothing may change: every bound stays 0
+			}
+			for _, e := range entries {
+				e.bounds(scale.val[e.Group], s)
+			}
+		}
+		r.verify = func() error {
+			for i, e := range entries {
+				if err := halves16(e.half, e.param); err != nil {
+					return fmt.Errorf("entry %d: %w", i, err)
+				}
+				if err := halves16(e.ema16, e.ema); err != nil {
+					return fmt.Errorf("entry %d: %w", i, err)
+				}
+			}
+			return nil
+		}
+	}
+}
+
+func (e *entry) bounds(scale float64, s kernels.AdamWStep) {
+	if !e.Frozen && !e.Skip {
+		lr := s.LR * e.LRMul
+		fix1 := 1 - math.Pow(s.Beta1, float64(s.Step))
+		fix2 := 1 - math.Pow(s.Beta2, float64(s.Step))
+		for i, p := range e.param.val {
+			g := math.Abs(scale * e.grad.val[i])
+			m := s.Beta1*math.Abs(e.m.val[i]) + (1-s.Beta1)*g
+			e.m.err[i] = 4 * u * m
+			e.v.err[i] = 5 * u * e.v.want[i]
+			e.param.err[i] = 3*u*math.Abs(p) + 16*u*lr*(m/fix1)/(math.Sqrt(e.v.want[i]/fix2)+s.Eps)
+		}
+	}
+	if e.ema == nil {
+		return
+	}
+	for i, v := range e.ema.val {
+		p := math.Abs(e.param.want[i])
+		e.ema.err[i] = 3*u*(s.Momentum*math.Abs(v)+(1-s.Momentum)*p) + (1-s.Momentum)*(e.param.err[i]+u*p)
+	}
+}
+
+// halves16 wants the half copy to be the rounding of what the master holds now.
+func halves16(half, master *operand) error {
+	if half == nil {
+		return nil
+	}
+	for i, v := range master.got {
+		if want := round(tensor.BF16, v); half.got[i] != want {
+			return fmt.Errorf("%s[%d] is %v, want %v, the bf16 of %s %v", half.name, i, half.got[i], want, master.name, v)
+		}
+	}
+	return nil
+}
+
+func clipRows() []*spec {
+	var list []*spec
+	for _, c := range []struct {
+		name    string
+		squares []float64
+		maxNorm float64
+	}{
+		{"some clipped", []float64{0, 1, 8.9, 9, 9.1, 1e6, 1e-12}, 3},
+		{"one", []float64{100}, 0.5},
+		{"off", []float64{1, 100, 1e20}, 0},
+		{"infinite", []float64{1, math.Inf(1), 2}, 3},
+		{"not a number", []float64{1, 4, math.NaN()}, 3},
+		{"off but infinite", []float64{math.Inf(1), 2}, 0},
+		{"many", append(make([]float64, 300), 40, 50), 1},
+	} {
+		list = append(list, &spec{op: "ClipScales", name: c.name, work: int64(len(c.squares)), build: func(r *row) {
+			squares := r.stat("squares", nil, len(c.squares))
+			for i, v := range c.squares {
+				squares.val[i] = round(squares.dtype, v)
+			}
+			scale := r.outStat("scale", len(c.squares))
+			r.call = func(b kernels.Backend) { b.ClipScales(scale.t, squares.t, c.maxNorm) }
+			r.bound = func() { each(scale, func(g int) float64 { return 6 * u * scale.want[g] }) }
+		}})
+	}
+	return list
+}

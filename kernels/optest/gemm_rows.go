@@ -1,0 +1,261 @@
+package optest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/dino-mx/dmx/kernels"
+)
+
+// gemmCase is a matrix product with one choice of layout and epilogue.
+type gemmCase struct {
+	m, n, k        int
+	transA, transB bool
+	aCol, bCol     int // columns before A's and B's stretch; as many again follow
+	outCol         int
+	alpha          float64
+	accumulate     bool
+	bias, pre      bool
+	act            kernels.Activation
+	actGrad        kernels.Activation
+	gradOf         bool
+	residual       bool
+	inPlace        bool // the residual is Out
+	gamma          bool
+	rowScale       bool
+	wide           bool // Out is f32 whatever the working type
+}
+
+func gemmRows() []*spec {
+	list := append(colSumRows(), layerScaleRows()...)
+	add := func(name string, c gemmCase) *spec {
+		s := &spec{op: "Gemm", work: kernels.GemmFLOPs(c.m, c.n, c.k), build: c.build}
+		s.name = fmt.Sprintf("%s/%s%s/%dx%dx%d", name, letter(c.transA), letter(c.transB), c.m, c.n, c.k)
+		list = append(list, s)
+		return s
+	}
+	layouts := []gemmCase{{}, {transB: true}, {transA: true}, {transA: true, transB: true}}
+	for i, e := range edges {
+		next, other := edges[(i+5)%len(edges)], edges[(i+9)%len(edges)]
+		for j, c := range layouts {
+			c.m, c.n, c.k = e, e, e
+			add("cube", c)
+			// Each dimension takes every edge while the two others vary.
+			dims := [3]int{e, next, other}
+			c.m, c.n, c.k = dims[j%3], dims[(j+1)%3], dims[(j+2)%3]
+			add("mixed", c)
+		}
+	}
+	for _, c := range layouts {
+		c.m, c.n, c.k = 2, 3, 1500
+		add("deep", c)
+		c.m, c.n, c.k = 300, 257, 70
+		add("large", c)
+		c.m, c.n, c.k = 1, 385, 96
+		add("row", c)
+		c.m, c.n, c.k = 261, 1, 96
+		add("column", c)
+		c.m, c.n, c.k = 5, 6, 0
+		add("empty sum", c)
+		c.m, c.n, c.k = 0, 6, 5
+		add("no rows", c)
+	}
+	for _, c := range gemmEpilogues() {
+		for _, dims := range [][3]int{{1, 1, 1}, {5, 17, 9}, {33, 65, 31}, {130, 67, 40}} {
+			for _, transB := range []bool{false, true} {
+				c.gemmCase.m, c.gemmCase.n, c.gemmCase.k, c.gemmCase.transB = dims[0], dims[1], dims[2], transB
+				add(c.name, c.gemmCase)
+			}
+		}
+	}
+	for _, c := range layouts {
+		c.m, c.n, c.k, c.aCol, c.bCol, c.outCol = 19, 34, 45, 3, 16, 5
+		add("columns", c)
+		c.accumulate, c.gamma, c.residual, c.bias = true, true, true, true
+		add("columns, epilogue", c)
+	}
+	for _, c := range []gemmCase{
+		{m: 1576, n: 1152, k: 384, transB: true, bias: true},
+		{m: 1576, n: 1536, k: 384, transB: true, bias: true, act: kernels.GELU, pre: true},
+		{m: 1576, n: 384, k: 1536, transB: true, bias: true, residual: true, gamma: true},
+		{m: 1576, n: 384, k: 1152},
+		{m: 384, n: 1152, k: 1576, transA: true, wide: true, accumulate: true},
+		{m: 512, n: 512, k: 512},
+	} {
+		add("bench", c).bench = true
+	}
+	return list
+}
+
+func letter(transposed bool) string {
+	if transposed {
+		return "T"
+	}
+	return "N"
+}
+
+type namedGemm struct {
+	name string
+	gemmCase
+}
+
+func gemmEpilogues() []namedGemm {
+	list := []namedGemm{
+		{"alpha", gemmCase{alpha: -0.35}},
+		{"accumulate", gemmCase{accumulate: true}},
+		{"wide", gemmCase{wide: true}},
+		{"wide, accumulate", gemmCase{wide: true, accumulate: true, alpha: 0.5}},
+		{"bias", gemmCase{bias: true}},
+		{"bias, pre, gelu", gemmCase{bias: true, pre: true, act: kernels.GELU}},
+		{"bias, residual", gemmCase{bias: true, residual: true}},
+		{"bias, residual, gamma", gemmCase{bias: true, residual: true, gamma: true}},
+		{"bias, residual, gamma, row scale", gemmCase{bias: true, residual: true, gamma: true, rowScale: true}},
+		{"in place", gemmCase{bias: true, residual: true, inPlace: true, gamma: true, rowScale: true}},
+		{"row scale", gemmCase{rowScale: true}},
+		{"everything", gemmCase{alpha: 1.5, bias: true, pre: true, act: kernels.SiLU, gradOf: true, actGrad: kernels.GELU, residual: true, gamma: true, rowScale: true, accumulate: true}},
+	}
+	for _, a := range activations[1:] {
+		list = append(list,
+			namedGemm{a.name, gemmCase{act: a.act, bias: true}},
+			namedGemm{a.name + " backward", gemmCase{gradOf: true, actGrad: a.act}})
+	}
+	return list
+}
+
+func (c gemmCase) build(r *row) {
+	r.flops = r.work
+	outType := r.dtype
+	if c.wide {
+		outType = r.statType()
+	}
+	wider := func(n, col int) int { return n + 2*col }
+	var a, b *operand
+	if c.transA {
+		a = r.in("A", normal(1), c.k, wider(c.m, c.aCol))
+	} else {
+		a = r.in("A", normal(1), c.m, wider(c.k, c.aCol))
+	}
+	if c.transB {
+		b = r.in("B", normal(1), c.n, wider(c.k, c.bCol))
+	} else {
+		b = r.in("B", normal(1), c.k, wider(c.n, c.bCol))
+	}
+	ldo := wider(c.n, c.outCol)
+	var bias, pre, gradOf, residual, scale, rowScale, y *operand
+	if c.accumulate || c.inPlace || c.outCol > 0 {
+		y = r.inout("Out", outType, normal(2), c.m, ldo)
+	} else {
+		y = r.add("Out", out, outType, nil, []int{c.m, ldo})
+	}
+	if c.bias {
+		bias = r.param("Bias", normal(3), c.n)
+	}
+	if c.pre {
+		pre = r.inout("Pre", r.dtype, normal(1), c.m, ldo)
+	}
+	if c.gradOf {
+		gradOf = r.in("GradOf", normal(2), c.m, ldo)
+	}
+	if c.residual {
+		residual = y
+		if !c.inPlace {
+			residual = r.inAs("Residual", outType, normal(4), c.m, ldo)
+		}
+	}
+	if c.gamma {
+		scale = r.param("Gamma", around(0.5, 0.3), c.n)
+	}
+	if c.rowScale {
+		rowScale = r.param("RowScale", uniform(0, 2), c.m)
+		for i := range rowScale.val {
+			if i%3 == 1 {
+				rowScale.val[i] = 0 // a sample whose branch is dropped
+			}
+		}
+	}
+	r.call = func(be kernels.Backend) {
+		be.Gemm(kernels.Gemm{
+			M: c.m, N: c.n, K: c.k, Out: y.t, A: a.t, B: b.t, TransA: c.transA, TransB: c.transB,
+			ACol: c.aCol, BCol: c.bCol, OutCol: c.outCol, Alpha: c.alpha, Accumulate: c.accumulate,
+			Bias: tensorOf(bias), Pre: tensorOf(pre), Act: c.act, ActGrad: c.actGrad, GradOf: tensorOf(gradOf),
+			Residual: tensorOf(residual), Gamma: tensorOf(scale), RowScale: tensorOf(rowScale),
+		})
+	}
+	r.bound = func() {
+		// Every activation obeys |act(z)| <= |z|, so that the magnitude that meets in an element bounds each
+		// term on the way to it.
+		size := magnitudes(c, a, b)
+		for m := range c.m {
+			for n := range c.n {
+				i := m*ldo + c.outCol + n
+				v := size[m*c.n+n]
+				e := (gamma(c.k) + 2*u) * v
+				if bias != nil {
+					v += math.Abs(bias.val[n])
+					e += 2 * u * v
+				}
+				if pre != nil {
+					pre.err[i] = e
+				}
+				if c.act != kernels.NoActivation {
+					e = maxSlope*e + actErr(c.act, v, v)
+				}
+				if gradOf != nil {
+					e = maxSlope*(e+u*v) + v*slopeErr(c.actGrad, gradOf.val[i])
+					v *= maxSlope
+				}
+				if scale != nil {
+					v *= math.Abs(scale.val[n])
+					e = e*math.Abs(scale.val[n]) + u*v
+				}
+				if rowScale != nil {
+					v *= math.Abs(rowScale.val[m])
+					e = e*math.Abs(rowScale.val[m]) + u*v
+				}
+				if residual != nil {
+					v += math.Abs(residual.val[i])
+					e += u * v
+				}
+				if c.accumulate {
+					e += u * (v + math.Abs(y.val[i]))
+				}
+				y.err[i] = e
+			}
+		}
+	}
+}
+
+// magnitudes is |alpha|·|op(A)|·|op(B)|.
+func magnitudes(c gemmCase, a, b *operand) []float64 {
+	size := make([]float64, c.m*c.n)
+	for m := range c.m {
+		for k := range c.k {
+			v := math.Abs(c.factor() * c.a(a, m, k))
+			for n := range c.n {
+				size[m*c.n+n] += v * math.Abs(c.b(b, k, n))
+			}
+		}
+	}
+	return size
+}
+
+func (c gemmCase) factor() float64 {
+	if c.alpha == 0 {
+		return 1
+	}
+	return c.alpha
+}
+
+func (c gemmCase) a(a *operand, m, k int) float64 {
+	if c.transA {
+		m, k = k, m
+	}
+	return a.val[m*a.shape[1]+c.aCol+k]
+}
+
+func (c gemmCase) b(b *operand, k, n int) float64 {
+	if c.transB {
+		k, n = n, k
+	}
+	return b.val[k*b.shape[1]+c.bCol+n]
+}

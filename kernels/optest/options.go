@@ -1,0 +1,42 @@
+package optest
+
+import (
+	"slices"
+
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// Option narrows what is run.
+type Option func(*options)
+
+type options struct {
+	ops     []string
+	types   []tensor.DType
+	maxWork int64
+}
+
+// Only runs the named operations, spelled as the methods of kernels.Backend.
+func Only(ops ...string) Option { return func(o *options) { o.ops = ops } }
+
+// Types runs the table with working types other than f32 and bf16.
+func Types(types ...tensor.DType) Option { return func(o *options) { o.types = types } }
+
+// MaxWork leaves out rows of more than n FLOPs or elements, whichever is more.
+func MaxWork(n int64) Option { return func(o *options) { o.maxWork = n } }
+
+// Small leaves out what an instruction-level emulator would take long over. Every operation keeps rows on both
+// sides of a warp and of a 32-wide tile.
+func Small(o *options) { MaxWork(100_000)(o) }
+
+func collect(opts []Option) options {
+	o := options{types: []tensor.DType{tensor.F32, tensor.BF16}}
+	for _, f := range opts {
+		f(&o)
+	}
+	return o
+}
+
+// wants leaves benchmark rows to Benchmark.
+func (o *options) wants(s *spec) bool {
+	return !s.bench && (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && (o.maxWork == 0 || s.work <= o.maxWork)
+}

@@ -1,0 +1,156 @@
+package optest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// Failure is one row that a backend did not pass.
+type Failure struct {
+	Op, Type, Row string
+	Err           error
+}
+
+func (f Failure) String() string { return fmt.Sprintf("%s/%s/%s: %v", f.Op, f.Type, f.Row, f.Err) }
+
+// Run runs every row of the table on b as a subtest operation/type/row.
+func Run(t *testing.T, b kernels.Backend, opts ...Option) {
+	t.Helper()
+	o := collect(opts)
+	for _, group := range groups(&o) {
+		t.Run(group[0].op, func(t *testing.T) {
+			for _, dtype := range o.types {
+				t.Run(dtype.String(), func(t *testing.T) {
+					for _, s := range group {
+						t.Run(s.name, func(t *testing.T) {
+							if err := execute(b, s, dtype); err != nil {
+								t.Error(err)
+							}
+						})
+					}
+				})
+			}
+		})
+	}
+}
+
+// Check runs the table like Run and returns what failed.
+func Check(b kernels.Backend, opts ...Option) []Failure {
+	o := collect(opts)
+	var failures []Failure
+	for _, group := range groups(&o) {
+		for _, dtype := range o.types {
+			for _, s := range group {
+				if err := execute(b, s, dtype); err != nil {
+					failures = append(failures, Failure{s.op, dtype.String(), s.name, err})
+				}
+			}
+		}
+	}
+	return failures
+}
+
+// Ops lists the operations that have rows.
+func Ops() []string {
+	var ops []string
+	for _, group := range groups(&options{}) {
+		ops = append(ops, group[0].op)
+	}
+	return ops
+}
+
+// groups is the wanted rows by operation, in the table's order.
+func groups(o *options) [][]*spec {
+	var list [][]*spec
+	at := map[string]int{}
+	for _, s := range table() {
+		if !o.wants(s) {
+			continue
+		}
+		i, ok := at[s.op]
+		if !ok {
+			i = len(list)
+			at[s.op] = i
+			list = append(list, nil)
+		}
+		list[i] = append(list[i], s)
+	}
+	return list
+}
+
+// execute runs one row and returns everything that is wrong with it.
+func execute(b kernels.Backend, s *spec, dtype tensor.DType) error {
+	r := s.row(dtype)
+	r.oracle()
+	if err := r.run(b); err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range r.operands {
+		switch o.role {
+		case in:
+			for i, v := range o.val {
+				if o.got[i] != v && (v == v || o.got[i] == o.got[i]) {
+					errs = append(errs, fmt.Errorf("input %s%v[%s] was changed from %v to %v", o.name, o.shape, position(o.shape, i), v, o.got[i]))
+					break
+				}
+			}
+		case out, inout:
+			if err := r.compare(o); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if r.verify != nil && len(errs) == 0 {
+		if err := r.verify(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run calls the operation on guarded memory of b and fills got.
+func (r *row) run(b kernels.Backend) error {
+	mem, err := r.upload(b)
+	defer release(mem)
+	if err != nil {
+		return err
+	}
+	r.call(b)
+	if err := b.Sync(); err != nil {
+		return fmt.Errorf("device fault: %w", err)
+	}
+	var errs []error
+	for i, o := range r.operands {
+		o.got, err = mem[i].read()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s %s%v: %w", o.name, o.dtype, o.shape, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// upload gives every operand a tensor of b.
+func (r *row) upload(b kernels.Backend) ([]*guarded, error) {
+	var mem []*guarded
+	for _, o := range r.operands {
+		g, err := guard(b, o.dtype, o.shape, r.shifted)
+		if err != nil {
+			return mem, err
+		}
+		g.write(o.val)
+		o.t = g.t
+		mem = append(mem, g)
+	}
+	return mem, b.Sync()
+}
+
+func release(mem []*guarded) {
+	for _, g := range mem {
+		g.free()
+	}
+}
