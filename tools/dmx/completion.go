@@ -9,7 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// completionCmd prints what makes a shell ask dmx for completions; the answers come from kongplete in run.
+// completionCmd prints what makes a shell ask dmx for completions; the answers come from kongplete in execute.
 type completionCmd struct {
 	Shell string `arg:"" optional:"" help:"bash, zsh or fish; without it the shell of $$SHELL."`
 }

@@ -37,7 +37,7 @@ func (doctorCmd) Run(io streams) error {
 	}
 	b := cpu.New(cpu.Options{})
 	defer b.Close()
-	line("kernels", "%s, matrix product %s", b.Name(), gemm.ISA())
+	line("kernels", "%s", b.Name())
 	peak := gemm.PeakGFLOPS(threads)
 	line("peak", "%.0f GFLOP/s on %d threads (32-bit multiply-add loop, measured)", peak, threads)
 	rate := gemmRate(b)

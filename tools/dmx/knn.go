@@ -1,3 +1,5 @@
 package main
+
 type knnCmd struct{}
+
 func (knnCmd) Run() error { return nil }

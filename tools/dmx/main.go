@@ -33,14 +33,14 @@ type streams struct {
 type usageError struct{ error }
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr}))
+	os.Exit(execute(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr}))
 }
 
 // exit carries the code of kong's own endings (help) out of its parser.
 type exit int
 
-// run is main without the process: it returns the exit code.
-func run(ctx context.Context, args []string, io streams) (code int) {
+// execute is main without the process: it returns the exit code.
+func execute(ctx context.Context, args []string, io streams) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
 			c, ok := r.(exit)

@@ -1,3 +1,5 @@
 package main
+
 type trainCmd struct{}
+
 func (trainCmd) Run() error { return nil }
