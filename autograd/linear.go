@@ -31,7 +31,7 @@ func (t *Tape) Linear(l Linear) *Var {
 		M: m, N: n, K: k, Out: y.Value, A: l.X.Value, B: l.W.Value, TransB: true,
 		Act: l.Act, RowScale: l.RowScale, Bias: value(l.B), Residual: value(l.Residual), Gamma: value(l.Gamma),
 	}
-	op := Op{Out: y, Saves: [4]*Var{l.X}, Uses: [4]*Var{l.W, l.B, l.Gamma}}
+	op := Op{Out: y, Saves: [4]*Var{l.X, l.W, l.B, l.Gamma}, Uses: [4]*Var{l.W, l.B, l.Gamma}}
 	record := t.Recording(y.needs)
 	if record && l.Act != kernels.NoActivation {
 		g.Pre = t.A.New(t.DType, m, n)

@@ -35,7 +35,7 @@ func (t *Tape) LowRank(l LowRank) {
 		M: m, N: n, K: r, Out: l.Y.Value, OutCol: l.Col, A: u, B: l.B.Value, TransB: true, Alpha: l.Scale,
 		Gamma: value(l.Gamma), RowScale: l.RowScale, Accumulate: true,
 	})
-	op := Op{Out: l.Y, InPlace: !first, Saves: [4]*Var{l.X}, Uses: [4]*Var{l.A, l.B, l.Gamma}, Own: [3]*tensor.Tensor{u}}
+	op := Op{Out: l.Y, InPlace: !first, Saves: [4]*Var{l.X, l.A, l.B, l.Gamma}, Uses: [4]*Var{l.A, l.B, l.Gamma}, Own: [3]*tensor.Tensor{u}}
 	if !needs {
 		t.freeOwn(&op)
 		return

@@ -11,7 +11,7 @@ func (t *Tape) LayerNorm(x, gamma, beta *Var, eps float64) *Var {
 	y := t.New(x.needs || gamma.needs || beta.needs, r, d)
 	mean, rstd := t.A.New(t.StatType(), r), t.A.New(t.StatType(), r)
 	t.B.LayerNorm(y.Value, mean, rstd, x.Value, gamma.Value, beta.Value, eps)
-	op := Op{Out: y, Saves: [4]*Var{x}, Uses: [4]*Var{gamma, beta}, Own: [3]*tensor.Tensor{mean, rstd}}
+	op := Op{Out: y, Saves: [4]*Var{x, gamma}, Uses: [4]*Var{gamma, beta}, Own: [3]*tensor.Tensor{mean, rstd}}
 	if t.Recording(y.needs) {
 		op.Backward = func(dy *tensor.Tensor) {
 			var dgamma, dbeta, spare, spareX *tensor.Tensor
@@ -224,7 +224,7 @@ func (t *Tape) WeightNorm(v, gain *Var) *Var {
 	w := t.New(v.needs || gain.NeedsGrad(), r, d)
 	norm := t.A.New(t.StatType(), r)
 	t.B.WeightNorm(w.Value, norm, v.Value, value(gain))
-	op := Op{Out: w, Uses: [4]*Var{v, gain}, Own: [3]*tensor.Tensor{norm}}
+	op := Op{Out: w, Saves: [4]*Var{v, gain}, Uses: [4]*Var{v, gain}, Own: [3]*tensor.Tensor{norm}}
 	if t.Recording(w.needs) {
 		op.Backward = func(dw *tensor.Tensor) {
 			var dv, dgain, spare *tensor.Tensor

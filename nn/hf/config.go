@@ -14,6 +14,10 @@ import (
 const (
 	ConfigFile    = "config.json"
 	ProcessorFile = "preprocessor_config.json"
+
+	// AdapterFile and AdapterConfigFile hold a PEFT adapter.
+	AdapterFile       = "adapter_model.safetensors"
+	AdapterConfigFile = "adapter_config.json"
 )
 
 // ErrConfig is wrapped by every error about a config.json.

@@ -40,8 +40,8 @@ type Options struct {
 	LayerDecay float64
 	// PatchEmbedLR multiplies the rate of the patch embedding on top; 0 means 1.
 	PatchEmbedLR float64
-	// KeepGainDecay leaves weight decay on gains of weight-normalised layers and on CLS, mask, register and
-	// position parameters, as the reference code does. It exempts them when NoTokenDecay is set.
+	// NoTokenDecay exempts CLS, mask, register and position parameters and the gains of weight-normalised layers
+	// from weight decay. The reference implementations decay them.
 	NoTokenDecay bool
 }
 
@@ -214,8 +214,10 @@ func (o Options) wdMul(p *nn.Param, module float64) float64 {
 func (a *AdamW) Groups() []string { return a.groups }
 
 // Squares sums the squares of the gradients of every clip group, [groups] on the device. Parameters without a
-// gradient this step count as zero. Ranks that hold shards add theirs before Apply.
-func (a *AdamW) Squares() *tensor.Tensor {
+// gradient this step count as zero, and those that the step skips or that are frozen not at all. Ranks that hold
+// shards add theirs before Apply, which gets the same last.
+func (a *AdamW) Squares(last LastLayer) *tensor.Tensor {
+	a.setFlags(last)
 	for _, m := range a.modules {
 		m.Params.FillMissing(a.backend)
 	}
@@ -241,8 +243,7 @@ func (a *AdamW) Apply(s Step) {
 
 // Step is Squares and Apply.
 func (a *AdamW) Step(s Step) {
-	a.setFlags(s.LastLayer)
-	a.Squares()
+	a.Squares(s.LastLayer)
 	a.Apply(s)
 }
 

@@ -1,0 +1,325 @@
+package hf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/hf/pth"
+	"github.com/dino-mx/dmx/tensor"
+	"github.com/dino-mx/dmx/tensor/safetensors"
+)
+
+// Checkpoint is a model opened for reading: its config, its image processor, and its tensors under Hugging Face
+// names, whatever they are called in the file. Tensor data is read on demand.
+type Checkpoint struct {
+	Path      string
+	Config    *Config
+	Processor *Processor
+	Naming    Naming // how the file names its tensors
+	Prefix    string // what stands before the trunk's names in the file
+
+	view    *view
+	closer  io.Closer
+	from    map[string]string // Hugging Face name to stored name
+	ignored []Item            // stored tensors that are not part of the model
+	unknown []Item            // stored tensors nobody can explain
+	filled  map[string]string // Hugging Face name to why it has no stored tensor
+}
+
+// OpenOptions says how to read a checkpoint that leaves room for doubt.
+type OpenOptions struct {
+	// Branch picks the trunk of a training checkpoint that holds several: "teacher" (the default) or "student".
+	Branch string
+}
+
+// weightFiles is the order in which a folder is searched, as transformers does.
+var weightFiles = []string{safetensors.ModelFile, safetensors.IndexFile, "pytorch_model.bin"}
+
+// Open opens a model: a folder with a config.json and weights, or a weight file (.safetensors, an index, .pth,
+// .pt, .bin) with or without a config.json beside it. Without one the architecture is read off the tensors.
+func Open(path string, opts OpenOptions) (*Checkpoint, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	dir, file := filepath.Dir(path), path
+	if st.IsDir() {
+		dir = path
+		if file, err = weightFile(dir); err != nil {
+			return nil, err
+		}
+	}
+	src, closer, err := openWeights(file)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{Path: path, closer: closer}
+	if err := c.open(src, dir, filepath.Base(file), st.IsDir(), opts); err != nil {
+		closer.Close()
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return c, nil
+}
+
+// New makes a checkpoint of tensors that are in memory or elsewhere. cfg may be nil; then the tensors tell.
+func New(src safetensors.Source, cfg *Config, opts OpenOptions) (*Checkpoint, error) {
+	c := &Checkpoint{closer: io.NopCloser(nil), Config: cfg}
+	return c, c.arrange(src, opts)
+}
+
+func weightFile(dir string) (string, error) {
+	for _, name := range weightFiles {
+		p := filepath.Join(dir, name)
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	var found []string
+	for _, pattern := range []string{"*.safetensors", "*.pth", "*.pt"} {
+		m, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return "", err
+		}
+		found = append(found, m...)
+	}
+	found = slices.DeleteFunc(found, func(p string) bool { return filepath.Base(p) == AdapterFile })
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", fmt.Errorf("%s: no weights; expected one of %s, or a single .safetensors or .pth file", dir, strings.Join(weightFiles, ", "))
+	}
+	return "", fmt.Errorf("%s: several weight files; name the file instead of the folder: %s", dir, strings.Join(found, ", "))
+}
+
+func openWeights(file string) (safetensors.Source, io.Closer, error) {
+	if strings.HasSuffix(file, ".safetensors") || strings.HasSuffix(file, ".json") {
+		s, err := safetensors.OpenSet(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s, nil
+	}
+	f, err := pth.Open(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, f, nil
+}
+
+// Close releases the files.
+func (c *Checkpoint) Close() error { return c.closer.Close() }
+
+// Tensors lists the model's tensors under their Hugging Face names.
+func (c *Checkpoint) Tensors() []safetensors.Info { return c.view.Tensors() }
+
+// Raw reads stored bytes of one tensor.
+func (c *Checkpoint) Raw(name string, off int64, dst []byte) error { return c.view.Raw(name, off, dst) }
+
+func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, opts OpenOptions) error {
+	// A config next to a file of its own name belongs to another model of the folder.
+	if isDir || slices.Contains(weightFiles, file) {
+		raw, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+		switch {
+		case err == nil:
+			if c.Config, err = ParseConfig(raw); err != nil {
+				return fmt.Errorf("%s: %w", filepath.Join(dir, ConfigFile), err)
+			}
+		case !errors.Is(err, os.ErrNotExist):
+			return err
+		}
+	}
+	if err := c.arrange(src, opts); err != nil {
+		return err
+	}
+	if f, ok := src.(*pth.File); ok {
+		for _, s := range f.Skipped() {
+			c.ignored = append(c.ignored, Item{Stored: s.Name, Why: "not a tensor but " + s.Why})
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, ProcessorFile))
+	switch {
+	case err == nil && (isDir || slices.Contains(weightFiles, file)):
+		if c.Processor, err = ParseProcessor(raw, c.Config.Family); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(dir, ProcessorFile), err)
+		}
+	case c.Config.Timm != nil:
+		if c.Processor, err = c.Config.Timm.processor(); err != nil {
+			return err
+		}
+	default:
+		c.Processor = DefaultProcessor(c.Config.ViTConfig)
+	}
+	return nil
+}
+
+// arrange finds the trunk, settles the config and lays the view.
+func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
+	s, err := findTrunk(src.Tensors(), opts.Branch)
+	if err != nil {
+		return err
+	}
+	c.Naming, c.Prefix = s.naming, s.prefix
+	if c.Config == nil || c.Config.Timm != nil {
+		if c.Config != nil && s.naming != NamingHF {
+			s.naming = NamingTimm
+			c.Naming = NamingTimm
+		}
+		v, err := s.infer()
+		if err != nil {
+			return err
+		}
+		if c.Config == nil {
+			c.Config = &Config{}
+		} else if err := c.Config.Timm.complete(&v); err != nil {
+			return err
+		}
+		c.Config.ViTConfig = v
+		if err := v.Validate(); err != nil {
+			return err
+		}
+	}
+	v := &c.Config.ViTConfig
+	if v.Family == nn.FamilyViT {
+		v.MaskToken = s.has("embeddings.mask_token")
+		v.Pooler = s.has("pooler.dense.weight")
+	}
+	c.lay(src, s)
+	for _, t := range s.others {
+		c.sortOut(t, "")
+	}
+	return nil
+}
+
+// sortOut files a stored tensor that the model does not use under ignored or unknown. bare is its name under the
+// trunk's prefix, empty for a tensor outside it.
+func (c *Checkpoint) sortOut(t safetensors.Info, bare string) {
+	item := Item{Stored: t.Name, Info: t}
+	words := strings.Split(t.Name, ".")
+	has := func(list ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(list, w) })
+	}
+	switch why := whyIgnorable(bare); {
+	case bare != "" && why != "":
+		item.Why = why
+	case bare != "" && strings.HasPrefix(bare, "pooler.") && c.Config.Family != nn.FamilyViT:
+		item.Why = "a pooler, which this family does not have"
+	case bare == "mask_token" || bare == "embeddings.mask_token":
+		item.Why = "a mask token, which this model does not use"
+	case has("dino_head", "ibot_head", "head", "heads", "last_layer", "classifier", "fc", "fc_norm", "decoder"):
+		item.Why = "a head, not part of the trunk"
+	case bare == "" && has("teacher", "student", "optimizer", "dino_loss", "ibot_loss", "gram_teacher", "ema"):
+		item.Why = "another branch of a training checkpoint"
+	case bare == "" && has("optimizer", "scheduler", "lr_schedulers", "fp16_scaler", "scaler"):
+		item.Why = "training state"
+	default:
+		item.Why = "not a tensor of this model"
+		c.unknown = append(c.unknown, item)
+		return
+	}
+	c.ignored = append(c.ignored, item)
+}
+
+// lay builds the view of Hugging Face tensors over the stored ones.
+func (c *Checkpoint) lay(src safetensors.Source, s *survey) {
+	c.view = newView(src)
+	c.from, c.filled = map[string]string{}, map[string]string{}
+	used := map[string]bool{}
+	cfg := c.Config.ViTConfig
+	for _, l := range links(cfg, s.naming) {
+		stored, ok := s.byName[l.foreign]
+		if !ok {
+			c.fill(l.spec)
+			continue
+		}
+		used[l.foreign] = true
+		c.from[l.name] = stored.Name
+		switch {
+		case s.naming != NamingHF && l.name == "embeddings.position_embeddings" && !stored.Shape.Equal(l.shape):
+			c.layPositions(s, l, stored)
+		case s.naming != NamingHF && l.name == "embeddings.register_tokens" && s.registerRows(cfg):
+			c.layRegisters(s, l, stored)
+		case stored.Shape.Len() == l.shape.Len()*l.parts && (l.parts == 1 || len(stored.Shape) > 0 && stored.Shape[0] == l.shape[0]*l.parts):
+			shape := l.shape
+			if s.naming == NamingHF {
+				shape = stored.Shape // shapes of a Hugging Face file must match to the letter
+			}
+			c.view.addPart(l.name, stored, shape, l.part, l.parts)
+		default:
+			// Left as stored, so that loading reports both shapes.
+			c.view.addPart(l.name, stored, stored.Shape, 0, 1)
+		}
+	}
+	for _, name := range s.order {
+		if !used[name] {
+			c.sortOut(s.byName[name], name)
+		}
+	}
+}
+
+// fill stands in for tensors that a naming leaves out because they are constant.
+func (c *Checkpoint) fill(s spec) {
+	switch {
+	case strings.HasSuffix(s.name, "mask_token"):
+		c.filled[s.name] = "not in the file; zero, as it is unused without masks"
+		c.view.addFill(s.name, s.shape, 0)
+	case strings.Contains(s.name, "layer_scale") && c.Naming != NamingHF:
+		c.filled[s.name] = "the file has no LayerScale; one changes nothing"
+		c.view.addFill(s.name, s.shape, 1)
+	case s.name == "embeddings.register_tokens" && s.shape.Len() == 0:
+		c.filled[s.name] = "empty"
+		c.view.addFill(s.name, s.shape, 0)
+	}
+}
+
+// registerRows reports a position table with rows for registers too (Virchow2).
+func (s *survey) registerRows(cfg nn.ViTConfig) bool {
+	pos := s.shape("pos_embed")
+	return cfg.Registers > 0 && len(pos) == 3 && pos[1] == cfg.Grid()*cfg.Grid()+1+cfg.Registers
+}
+
+// layPositions makes [CLS, patches] rows of a table that has no row for CLS (timm folds it into the token: then
+// the row is zero) or has rows for registers too.
+func (c *Checkpoint) layPositions(s *survey, l link, stored safetensors.Info) {
+	row := int64(c.Config.Dim) * int64(stored.DType.Bits()) / 8
+	patches := int64(l.shape[1] - 1)
+	switch {
+	case len(stored.Shape) == 3 && int64(stored.Shape[1]) == patches && stored.Shape[2] == c.Config.Dim:
+		zero := make([]byte, stored.DType.Bits()/8)
+		c.view.add(l.name, stored.DType, l.shape, &viewEntry{pieces: []piece{{fill: zero, n: row}, {name: stored.Name, n: patches * row}}})
+	case s.registerRows(c.Config.ViTConfig) && stored.Shape[2] == c.Config.Dim:
+		skip := row * int64(1+c.Config.Registers)
+		c.view.add(l.name, stored.DType, l.shape, &viewEntry{pieces: []piece{{name: stored.Name, n: row}, {name: stored.Name, off: skip, n: patches * row}}})
+	default:
+		c.view.addPart(l.name, stored, stored.Shape, 0, 1)
+	}
+}
+
+// layRegisters adds the registers' rows of the position table to the tokens, which is what the model computes.
+func (c *Checkpoint) layRegisters(s *survey, l link, stored safetensors.Info) {
+	pos, src, dim := s.byName["pos_embed"], c.view.src, c.Config.Dim
+	c.view.addComputed(l.name, l.shape, func() ([]float32, error) {
+		tokens, err := floats(src, stored)
+		if err != nil {
+			return nil, err
+		}
+		table, err := floats(src, pos)
+		if err != nil {
+			return nil, err
+		}
+		if len(tokens) != l.shape.Len() {
+			return nil, fmt.Errorf("tensor %q: %s, expected %s", stored.Name, stored.Shape, tensor.Shape(l.shape))
+		}
+		out := make([]float32, len(tokens))
+		for i := range out {
+			out[i] = tokens[i] + table[dim+i]
+		}
+		return out, nil
+	})
+}

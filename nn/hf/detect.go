@@ -1,0 +1,287 @@
+package hf
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/tensor"
+	"github.com/dino-mx/dmx/tensor/safetensors"
+)
+
+// survey is the trunk found in a file: its tensors under the bare names of one naming.
+type survey struct {
+	naming Naming
+	prefix string
+	byName map[string]safetensors.Info // bare name to stored tensor
+	order  []string                    // bare names in file order
+	others []safetensors.Info          // what is outside the prefix
+	v3     bool
+}
+
+var errNoTrunk = errors.New("no vision transformer found: there is no tensor cls_token or embeddings.cls_token under any prefix")
+
+var (
+	chunked = regexp.MustCompile(`^blocks\.\d+\.(\d+)\.`)
+	// The module names that transformers 5 has in memory; its files keep the old ones unless asked otherwise.
+	newNames = strings.NewReplacer(
+		"attention.q_proj.", "attention.attention.query.", "attention.k_proj.", "attention.attention.key.",
+		"attention.v_proj.", "attention.attention.value.", "attention.o_proj.", "attention.output.dense.")
+	newViTNames = strings.NewReplacer("mlp.fc1.", "intermediate.dense.", "mlp.fc2.", "output.dense.")
+)
+
+// findTrunk picks the trunk of a file. branch says which of several ("teacher", "student") is wanted; empty means
+// the teacher if there is one.
+func findTrunk(tensors []safetensors.Info, branch string) (*survey, error) {
+	type candidate struct {
+		prefix string
+		hf     bool
+	}
+	var found []candidate
+	for _, t := range tensors {
+		if p, ok := strings.CutSuffix(t.Name, "embeddings.cls_token"); ok && (p == "" || p[len(p)-1] == '.') {
+			found = append(found, candidate{p, true})
+		} else if p, ok := strings.CutSuffix(t.Name, "cls_token"); ok && (p == "" || p[len(p)-1] == '.') {
+			found = append(found, candidate{p, false})
+		}
+	}
+	if len(found) == 0 {
+		return nil, errNoTrunk
+	}
+	has := func(prefix, word string) bool { return slices.Contains(strings.Split(prefix, "."), word) }
+	want := branch
+	if want == "" {
+		want = "teacher"
+	}
+	pick := slices.DeleteFunc(slices.Clone(found), func(c candidate) bool { return !has(c.prefix, want) })
+	if len(pick) == 0 {
+		if branch != "" {
+			return nil, fmt.Errorf("no trunk under a prefix with %q; there are %v", branch, prefixes(found, func(c candidate) string { return c.prefix }))
+		}
+		pick = found
+	}
+	if len(pick) > 1 {
+		return nil, fmt.Errorf("several trunks in one file (prefixes %q); say which with the branch option", prefixes(pick, func(c candidate) string { return c.prefix }))
+	}
+	s := &survey{prefix: pick[0].prefix, byName: map[string]safetensors.Info{}}
+	for _, t := range tensors {
+		name, ok := strings.CutPrefix(t.Name, s.prefix)
+		if !ok {
+			s.others = append(s.others, t)
+			continue
+		}
+		if m := chunked.FindStringSubmatch(name); m != nil && !pick[0].hf {
+			name = "blocks." + m[1] + "." + name[len(m[0]):]
+		}
+		if _, dup := s.byName[name]; dup {
+			return nil, fmt.Errorf("two tensors mean %q", name)
+		}
+		s.byName[name] = t
+		s.order = append(s.order, name)
+	}
+	if pick[0].hf {
+		s.naming = NamingHF
+		return s, s.modernise()
+	}
+	s.classify()
+	return s, nil
+}
+
+func prefixes[T any](all []T, get func(T) string) []string {
+	var out []string
+	for _, c := range all {
+		out = append(out, get(c))
+	}
+	return out
+}
+
+// modernise gives Hugging Face tensors the names that published files have, whatever release wrote them.
+func (s *survey) modernise() error {
+	vit := s.has("layers.0.layernorm_before.weight") || s.has("encoder.layer.0.layernorm_before.weight")
+	s.v3 = s.has("layer.0.attention.q_proj.weight") || s.has("model.layer.0.attention.q_proj.weight")
+	byName := map[string]safetensors.Info{}
+	for i, name := range s.order {
+		n := name
+		switch {
+		case s.v3:
+			n = strings.TrimPrefix(n, "model.")
+		default:
+			if rest, ok := strings.CutPrefix(n, "layers."); ok {
+				n = "encoder.layer." + rest
+			}
+			n = newNames.Replace(n)
+			if vit {
+				n = newViTNames.Replace(n)
+			}
+		}
+		if _, dup := byName[n]; dup {
+			return fmt.Errorf("two tensors mean %q", n)
+		}
+		byName[n] = s.byName[name]
+		s.order[i] = n
+	}
+	s.byName = byName
+	return nil
+}
+
+// classify tells Meta's and timm's namings apart by the tensors that only one of them has.
+func (s *survey) classify() {
+	switch {
+	case s.has("storage_tokens") || s.has("rope_embed.periods"):
+		s.naming, s.v3 = NamingDINOv3, true
+	case s.has("blocks.0.gamma_1") && !s.has("pos_embed"):
+		s.naming, s.v3 = NamingTimm, true
+	case s.has("reg_token") || s.packedGate():
+		s.naming = NamingTimm
+	case s.has("blocks.0.ls1.gamma") || s.has("mask_token") || s.has("register_tokens"):
+		s.naming = NamingDINOv2
+	default:
+		s.naming = NamingDINO
+	}
+}
+
+// packedGate reports timm's packed SwiGLU, whose first layer is called fc1 and is twice as wide as the second.
+func (s *survey) packedGate() bool {
+	a, b := s.shape("blocks.0.mlp.fc1.weight"), s.shape("blocks.0.mlp.fc2.weight")
+	return len(a) == 2 && len(b) == 2 && a[0] == 2*b[1]
+}
+
+func (s *survey) has(name string) bool { _, ok := s.byName[name]; return ok }
+
+func (s *survey) shape(name string) tensor.Shape {
+	if i, ok := s.byName[name]; ok {
+		return i.Shape
+	}
+	return nil
+}
+
+// first finds the first of several names that exists.
+func (s *survey) first(names ...string) (string, tensor.Shape) {
+	for _, n := range names {
+		if i, ok := s.byName[n]; ok {
+			return n, i.Shape
+		}
+	}
+	return "", nil
+}
+
+// infer reads the architecture off the tensors. What tensors cannot tell is taken from the published models: heads
+// of 64 channels (128 at width 4096), the family's epsilon, exact GELU.
+func (s *survey) infer() (nn.ViTConfig, error) {
+	var c nn.ViTConfig
+	hf := s.naming == NamingHF
+	fail := func(format string, args ...any) (nn.ViTConfig, error) {
+		return c, fmt.Errorf("%w: cannot be read off the tensors: %s", ErrConfig, fmt.Sprintf(format, args...))
+	}
+	_, cls := s.first("embeddings.cls_token", "cls_token")
+	if len(cls) == 0 {
+		return fail("cls_token has no dimensions")
+	}
+	c.Dim = cls[len(cls)-1]
+	name, w := s.first("embeddings.patch_embeddings.projection.weight", "embeddings.patch_embeddings.weight", "patch_embed.proj.weight")
+	if len(w) != 4 || w[2] != w[3] || w[0] != c.Dim || w[1] < 1 || w[2] < 1 {
+		return fail("%s has shape %s; expected [%d channels patch patch]", name, w, c.Dim)
+	}
+	c.Channels, c.PatchSize = w[1], w[2]
+	block := "blocks.%d."
+	switch {
+	case hf && s.v3:
+		block = "layer.%d."
+	case hf:
+		block = "encoder.layer.%d."
+	}
+	vitNames := s.has("encoder.layer.0.layernorm_before.weight")
+	norm := "norm1.weight"
+	if vitNames {
+		norm = "layernorm_before.weight"
+	}
+	for c.Depth < maxDepth && s.has(fmt.Sprintf(block, c.Depth)+norm) {
+		c.Depth++
+	}
+	if c.Depth == 0 {
+		return fail("there is no %s", fmt.Sprintf(block, 0)+norm)
+	}
+	b := func(n string) string { return fmt.Sprintf(block, 0) + n }
+
+	_, fc2 := s.first(b("mlp.fc2.weight"), b("mlp.w3.weight"), b("mlp.weights_out.weight"), b("mlp.down_proj.weight"), b("output.dense.weight"))
+	if len(fc2) != 2 {
+		return fail("no MLP in the first block")
+	}
+	c.MLPDim = fc2[1]
+	gate, _ := s.first(b("mlp.w12.weight"), b("mlp.w1.weight"), b("mlp.weights_in.weight"), b("mlp.gate_proj.weight"), b("mlp.fc1_g.weight"))
+	c.Gated = gate != "" || s.packedGate()
+	c.Act = kernels.GELU
+	if c.Gated {
+		c.Act = kernels.SiLU
+	}
+	_, mb := s.first(b("mlp.fc2.bias"), b("mlp.w3.bias"), b("mlp.weights_out.bias"), b("mlp.down_proj.bias"), b("output.dense.bias"))
+	c.MLPBias = mb != nil
+	_, pb := s.first(b("attn.proj.bias"), b("attention.o_proj.bias"), b("attention.output.dense.bias"))
+	c.ProjBias = pb != nil
+	fused := s.has(b("attn.qkv.bias"))
+	_, qb := s.first(b("attn.q_bias"), b("attention.q_proj.bias"), b("attention.attention.query.bias"))
+	_, kb := s.first(b("attention.k_proj.bias"), b("attention.attention.key.bias"))
+	_, vb := s.first(b("attn.v_bias"), b("attention.v_proj.bias"), b("attention.attention.value.bias"))
+	c.QueryBias, c.KeyBias, c.ValueBias = fused || qb != nil, fused && !s.v3 || kb != nil, fused || vb != nil
+	_, ls := s.first(b("ls1.gamma"), b("gamma_1"), b("layer_scale1.lambda1"))
+	_, reg := s.first("embeddings.register_tokens", "register_tokens", "reg_token", "storage_tokens")
+	if len(reg) == 3 {
+		c.Registers = reg[1]
+	}
+	mask, _ := s.first("embeddings.mask_token", "mask_token")
+
+	switch {
+	case s.v3:
+		c.Family = nn.FamilyDINOv3
+	case reg != nil:
+		c.Family = nn.FamilyDINOv2Registers
+	case vitNames, ls == nil && !c.Gated && !hf:
+		c.Family = nn.FamilyViT
+	default:
+		c.Family = nn.FamilyDINOv2
+	}
+	c.Heads = max(c.Dim/64, 1)
+	if c.Dim == 4096 {
+		c.Heads = 32
+	}
+	c.NormEps, c.ImageSize = 1e-6, 224
+	switch c.Family {
+	case nn.FamilyViT:
+		c.MaskToken = mask != ""
+		c.Pooler = hf && s.has("pooler.dense.weight")
+	default:
+		c.MaskToken, c.LayerScale, c.LayerScaleInit = true, true, 1
+	}
+	if c.Family == nn.FamilyDINOv3 {
+		c.NormEps = 1e-5
+		c.RoPE = nn.RoPEConfig{Theta: 100, Rescale: 2}
+		return c, nil
+	}
+	if c.Family == nn.FamilyDINOv2Registers || s.naming == NamingTimm {
+		c.Interpolation = nn.InterpolateAntialias
+	}
+	_, pos := s.first("embeddings.position_embeddings", "pos_embed")
+	if len(pos) != 3 || pos[2] != c.Dim {
+		return fail("the position table has shape %s; expected [1 positions %d]", pos, c.Dim)
+	}
+	for _, extra := range []int{1, 0, 1 + c.Registers} {
+		if side, ok := root(pos[1] - extra); ok {
+			c.ImageSize = side * c.PatchSize
+			return c, nil
+		}
+	}
+	return fail("a position table of %d rows does not belong to a square grid", pos[1])
+}
+
+func root(n int) (int, bool) {
+	if n < 1 {
+		return 0, false
+	}
+	r := int(math.Round(math.Sqrt(float64(n))))
+	return r, r*r == n
+}
