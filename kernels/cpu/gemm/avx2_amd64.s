@@ -2371,6 +2371,78 @@ done:
 	VZEROUPPER
 	RET
 
+TEXT ·finishAVX2(SB), NOSPLIT, $0-57
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ bias+16(FP), AX
+	MOVQ residual+24(FP), BX
+	MOVQ gamma+32(FP), DX
+	VBROADCASTSS rowScale+40(FP), Y3
+	MOVQ n+48(FP), CX
+	MOVBLZX accumulate+56(FP), R9
+	XORQ R10, R10
+	SUBQ $8, CX
+	JLT tail
+loop:
+	VMOVUPS (SI)(R10*4), Y0
+	TESTQ AX, AX
+	JZ skipa
+	VMOVUPS (AX)(R10*4), Y2
+	VADDPS Y2, Y0, Y0
+skipa:
+	TESTQ DX, DX
+	JZ skipb
+	VMOVUPS (DX)(R10*4), Y2
+	VMULPS Y2, Y0, Y0
+skipb:
+	VMULPS Y3, Y0, Y0
+	TESTQ BX, BX
+	JZ skipc
+	VMOVUPS (BX)(R10*4), Y2
+	VADDPS Y2, Y0, Y0
+skipc:
+	TESTQ R9, R9
+	JZ skipd
+	VMOVUPS (DI)(R10*4), Y2
+	VADDPS Y2, Y0, Y0
+skipd:
+	VMOVUPS Y0, (DI)(R10*4)
+	ADDQ $8, R10
+	SUBQ $8, CX
+	JGE loop
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ lanes<>(SB), R8
+	NEGQ CX
+	VMOVUPS 32(R8)(CX*4), Y1
+	VMASKMOVPS (SI)(R10*4), Y1, Y0
+	TESTQ AX, AX
+	JZ skipe
+	VMASKMOVPS (AX)(R10*4), Y1, Y2
+	VADDPS Y2, Y0, Y0
+skipe:
+	TESTQ DX, DX
+	JZ skipf
+	VMASKMOVPS (DX)(R10*4), Y1, Y2
+	VMULPS Y2, Y0, Y0
+skipf:
+	VMULPS Y3, Y0, Y0
+	TESTQ BX, BX
+	JZ skipg
+	VMASKMOVPS (BX)(R10*4), Y1, Y2
+	VADDPS Y2, Y0, Y0
+skipg:
+	TESTQ R9, R9
+	JZ skiph
+	VMASKMOVPS (DI)(R10*4), Y1, Y2
+	VADDPS Y2, Y0, Y0
+skiph:
+	VMASKMOVPS Y0, Y1, (DI)(R10*4)
+done:
+	VZEROUPPER
+	RET
+
 TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	MOVQ n+0(FP), CX
 	VXORPS Y0, Y0, Y0

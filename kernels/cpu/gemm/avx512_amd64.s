@@ -9489,6 +9489,79 @@ done:
 	VZEROUPPER
 	RET
 
+TEXT ·finishAVX512(SB), NOSPLIT, $0-57
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ bias+16(FP), AX
+	MOVQ residual+24(FP), BX
+	MOVQ gamma+32(FP), DX
+	VBROADCASTSS rowScale+40(FP), Z3
+	MOVQ n+48(FP), CX
+	MOVBLZX accumulate+56(FP), R9
+	XORQ R10, R10
+	SUBQ $16, CX
+	JLT tail
+loop:
+	VMOVUPS (SI)(R10*4), Z0
+	TESTQ AX, AX
+	JZ skipa
+	VMOVUPS (AX)(R10*4), Z2
+	VADDPS Z2, Z0, Z0
+skipa:
+	TESTQ DX, DX
+	JZ skipb
+	VMOVUPS (DX)(R10*4), Z2
+	VMULPS Z2, Z0, Z0
+skipb:
+	VMULPS Z3, Z0, Z0
+	TESTQ BX, BX
+	JZ skipc
+	VMOVUPS (BX)(R10*4), Z2
+	VADDPS Z2, Z0, Z0
+skipc:
+	TESTQ R9, R9
+	JZ skipd
+	VMOVUPS (DI)(R10*4), Z2
+	VADDPS Z2, Z0, Z0
+skipd:
+	VMOVUPS Z0, (DI)(R10*4)
+	ADDQ $16, R10
+	SUBQ $16, CX
+	JGE loop
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, R8
+	SHLL CX, R8
+	DECL R8
+	KMOVW R8, K1
+	VMOVUPS.Z (SI)(R10*4), K1, Z0
+	TESTQ AX, AX
+	JZ skipe
+	VMOVUPS.Z (AX)(R10*4), K1, Z2
+	VADDPS Z2, Z0, Z0
+skipe:
+	TESTQ DX, DX
+	JZ skipf
+	VMOVUPS.Z (DX)(R10*4), K1, Z2
+	VMULPS Z2, Z0, Z0
+skipf:
+	VMULPS Z3, Z0, Z0
+	TESTQ BX, BX
+	JZ skipg
+	VMOVUPS.Z (BX)(R10*4), K1, Z2
+	VADDPS Z2, Z0, Z0
+skipg:
+	TESTQ R9, R9
+	JZ skiph
+	VMOVUPS.Z (DI)(R10*4), K1, Z2
+	VADDPS Z2, Z0, Z0
+skiph:
+	VMOVUPS Z0, K1, (DI)(R10*4)
+done:
+	VZEROUPPER
+	RET
+
 TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	MOVQ n+0(FP), CX
 	VPXORQ Z0, Z0, Z0

@@ -17,13 +17,13 @@ import (
 const spill = 16
 
 // PanelWidth is the number of columns of a packed panel of B.
-func PanelWidth() int { return active.nr() }
+func PanelWidth() int { return current().nr() }
 
 // PackedA is the number of floats a packed A block [m,k] takes.
 func PackedA(m, k int) int { return m*k + spill }
 
 // PackedB is the number of floats a packed B block [k,n] takes.
-func PackedB(k, n int) int { return (n+active.lanes-1)/active.lanes*active.lanes*k + spill }
+func PackedB(k, n int) int { return roundUp(n, current().lanes)*k + spill }
 
 // PackA packs an A block [m,k] from rows ld elements apart; with trans the memory holds [k,m].
 func PackA(dst, src []float32, ld, m, k int, trans bool) {
@@ -31,7 +31,7 @@ func PackA(dst, src []float32, ld, m, k int, trans bool) {
 		return
 	}
 	check("PackA", len(dst), PackedA(m, k), len(src), ld, m, k, trans)
-	packA(active, &dst[0], unsafe.Pointer(&src[0]), ld, m, k, trans, false)
+	packA(current(), &dst[0], unsafe.Pointer(&src[0]), ld, m, k, trans, false)
 }
 
 // PackABF16 is PackA from bf16 storage.
@@ -40,7 +40,7 @@ func PackABF16(dst []float32, src []uint16, ld, m, k int, trans bool) {
 		return
 	}
 	check("PackABF16", len(dst), PackedA(m, k), len(src), ld, m, k, trans)
-	packA(active, &dst[0], unsafe.Pointer(&src[0]), ld, m, k, trans, true)
+	packA(current(), &dst[0], unsafe.Pointer(&src[0]), ld, m, k, trans, true)
 }
 
 // PackB packs a B block [k,n] from rows ld elements apart; with trans the memory holds [n,k].
@@ -49,7 +49,7 @@ func PackB(dst, src []float32, ld, k, n int, trans bool) {
 		return
 	}
 	check("PackB", len(dst), PackedB(k, n), len(src), ld, k, n, trans)
-	packB(active, &dst[0], unsafe.Pointer(&src[0]), ld, k, n, trans, false)
+	packB(current(), &dst[0], unsafe.Pointer(&src[0]), ld, k, n, trans, false)
 }
 
 // PackBBF16 is PackB from bf16 storage.
@@ -58,7 +58,7 @@ func PackBBF16(dst []float32, src []uint16, ld, k, n int, trans bool) {
 		return
 	}
 	check("PackBBF16", len(dst), PackedB(k, n), len(src), ld, k, n, trans)
-	packB(active, &dst[0], unsafe.Pointer(&src[0]), ld, k, n, trans, true)
+	packB(current(), &dst[0], unsafe.Pointer(&src[0]), ld, k, n, trans, true)
 }
 
 // Multiply is c = alpha·a·b, or c += alpha·a·b with accumulate, for packed a [m,k] and b [k,n]; the rows of
@@ -81,7 +81,7 @@ func Multiply(c []float32, ldc int, a, b []float32, m, n, k int, alpha float32, 
 	if len(a) < m*k || len(b) < PackedB(k, n)-spill {
 		panic(fmt.Sprintf("gemm: Multiply: a has %d and b %d packed elements, want [%d %d] and [%d %d]", len(a), len(b), m, k, k, n))
 	}
-	multiply(active, &c[0], ldc, &a[0], &b[0], m, n, k, alpha, accumulate)
+	multiply(current(), &c[0], ldc, &a[0], &b[0], m, n, k, alpha, accumulate)
 }
 
 func check(what string, have, need, src, ld, rows, cols int, trans bool) {
@@ -108,6 +108,9 @@ func (kn *kernel) rowTile(m, i int) (lo, hi int) {
 
 func (kn *kernel) rowTiles(m int) int { return (m + kn.mr - 1) / kn.mr }
 
+// roundUp is the least multiple of step that is not below n.
+func roundUp(n, step int) int { return (n + step - 1) / step * step }
+
 // at is the address of element i behind p.
 func at(p *float32, i int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*i)) }
 
@@ -127,7 +130,7 @@ func packB(kn *kernel, dst *float32, src unsafe.Pointer, ld, k, n int, trans, bf
 	size, nr := elemSize(bf16), kn.nr()
 	for j := 0; j < n; j += nr {
 		cols := min(nr, n-j)
-		width := (cols + kn.lanes - 1) / kn.lanes * kn.lanes
+		width := roundUp(cols, kn.lanes)
 		for v := 0; v < cols; v += kn.lanes {
 			to := at(dst, j*k+v)
 			if trans {

@@ -5,16 +5,20 @@ import (
 	"math"
 	"testing"
 
+	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
 
 // eachKernel runs a test once for every micro-kernel family this machine has, forcing it.
 func eachKernel(t *testing.T, f func(t *testing.T)) {
-	was := active
-	t.Cleanup(func() { active = was })
-	for _, kn := range kernels() {
-		active = kn
-		t.Run(kn.name, f)
+	was := vec.Active()
+	defer vec.Use(was)
+	for isa := vec.Best; ; isa-- {
+		vec.Use(isa)
+		t.Run(isa.String(), f)
+		if isa == vec.Generic {
+			return
+		}
 	}
 }
 
@@ -41,8 +45,8 @@ func TestMultiply(t *testing.T) {
 	eachKernel(t, func(t *testing.T) {
 		r := tensor.NewRand(1, 0, 0, 0)
 		const pad = 3 // columns beside each matrix that are not part of it
-		for _, m := range edges(active.mr) {
-			for _, n := range edges(active.nr()) {
+		for _, m := range edges(current().mr) {
+			for _, n := range edges(current().nr()) {
 				for _, k := range []int{0, 1, 2, 15, 16, 17, 33} {
 					transA, transB := r.Bool(0.5), r.Bool(0.5)
 					accumulate, alpha := r.Bool(0.5), float32(r.Uniform(0.5, 2))

@@ -1,11 +1,14 @@
 package gemm
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/dino-mx/dmx/kernels/cpu/vec"
+)
 
 // kernel is one micro-kernel family with its packing routines. A tile of the product has up to mr rows and up to
 // vecs·lanes columns.
 type kernel struct {
-	name  string
 	mr    int // rows of the largest tile
 	lanes int // f32 elements of a vector register
 	vecs  int // vectors of columns of the largest tile
@@ -26,6 +29,9 @@ type kernel struct {
 	// transposeBF16 and gatherBF16 do the same from bf16 storage.
 	transposeBF16, gatherBF16 packFunc
 
+	// finish is dst = [dst +] [residual +] rowScale·[gamma·](x + [bias]) on n elements; the vectors may be nil.
+	finish func(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)
+
 	// peak runs n rounds of multiply-adds on registers, peakFlops operations each.
 	peak      func(n int)
 	peakFlops int
@@ -37,8 +43,5 @@ type packFunc func(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 
 func (kn *kernel) nr() int { return kn.lanes * kn.vecs }
 
-// active is the family in use. Tests force another one.
-var active = kernels()[0]
-
-// ISA names the micro-kernels in use: "avx512", "avx2" or "portable".
-func ISA() string { return active.name }
+// current is the family in use: the one for vec's instruction set.
+func current() *kernel { return families[vec.Active()] }

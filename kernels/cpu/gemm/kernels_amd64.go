@@ -2,23 +2,20 @@
 
 package gemm
 
-import (
-	"unsafe"
-
-	"github.com/klauspost/cpuid/v2"
-)
+import "unsafe"
 
 //go:generate go run ./asmgen
 
 var avx512 = kernel{
-	name: "avx512", mr: 14, lanes: 16, vecs: 2, tile: tilesAVX512,
+	mr: 14, lanes: 16, vecs: 2, tile: tilesAVX512,
 	transpose: transposeAVX512, gather: gatherAVX512,
 	transposeBF16: transposeBF16AVX512, gatherBF16: gatherBF16AVX512,
-	peak: peakAVX512, peakFlops: 2 * 2 * 28 * 16,
+	finish: finishAVX512,
+	peak:   peakAVX512, peakFlops: 2 * 2 * 28 * 16,
 }
 
 var avx2 = kernel{
-	name: "avx2", mr: 6, lanes: 8, vecs: 2, tile: tilesAVX2,
+	mr: 6, lanes: 8, vecs: 2, tile: tilesAVX2,
 	transpose: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
 		transposeAVX2(dst, src, ld, n, k, stride)
 		if full := k &^ 7; full < k {
@@ -39,17 +36,9 @@ var avx2 = kernel{
 			gatherGo[uint16](dst, src, ld, n, k, stride, 8)
 		}
 	},
-	peak: peakAVX2, peakFlops: 2 * 2 * 12 * 8,
+	finish: finishAVX2,
+	peak:   peakAVX2, peakFlops: 2 * 2 * 12 * 8,
 }
 
-// kernels lists the families this machine can run, fastest first.
-func kernels() []*kernel {
-	list := []*kernel{&portable}
-	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
-		list = append([]*kernel{&avx2}, list...)
-	}
-	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512BW, cpuid.AVX512VL) {
-		list = append([]*kernel{&avx512}, list...)
-	}
-	return list
-}
+// families is indexed by vec.ISA: package vec detects the processor.
+var families = [...]*kernel{&portable, &avx2, &avx512}

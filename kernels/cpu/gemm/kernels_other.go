@@ -2,5 +2,5 @@
 
 package gemm
 
-// kernels lists the families this machine can run, fastest first.
-func kernels() []*kernel { return []*kernel{&portable} }
+// families is indexed by vec.ISA.
+var families = [...]*kernel{&portable}

@@ -11,7 +11,7 @@ import (
 // moment, so a share of peak is only fair against a peak measured next to it.
 func PeakGFLOPS(threads int) float64 {
 	const window = time.Millisecond
-	kn := active
+	kn := current()
 	n := 1000
 	for {
 		start := time.Now()

@@ -8,7 +8,7 @@ import (
 
 // portable is the family in plain Go: a 4×8 tile, each of whose elements is kept in a local array.
 var portable = kernel{
-	name: "portable", mr: 4, lanes: 4, vecs: 2,
+	mr: 4, lanes: 4, vecs: 2,
 	tile: portableTiles(),
 	transpose: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
 		transposeGo[float32](dst, src, ld, n, k, stride)
@@ -22,7 +22,8 @@ var portable = kernel{
 	gatherBF16: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
 		gatherGo[uint16](dst, src, ld, n, k, stride, 4)
 	},
-	peak: peakGo, peakFlops: 16,
+	finish: finishGo,
+	peak:   peakGo, peakFlops: 16,
 }
 
 func portableTiles() [][]tileFunc {
@@ -112,4 +113,24 @@ func widen[T float32 | uint16](v T) float32 {
 		return tensor.FromBF16(u)
 	}
 	return float32(v)
+}
+
+func finishGo(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool) {
+	d, xs := unsafe.Slice(dst, n), unsafe.Slice(x, n)
+	for i, v := range xs {
+		if bias != nil {
+			v += *at(bias, i)
+		}
+		if gamma != nil {
+			v *= *at(gamma, i)
+		}
+		v *= rowScale
+		if residual != nil {
+			v += *at(residual, i)
+		}
+		if accumulate {
+			v += d[i]
+		}
+		d[i] = v
+	}
 }

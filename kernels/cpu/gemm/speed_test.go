@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -29,14 +30,14 @@ func share(f func(), flops float64, threads, rounds int) (gflops, ofPeak float64
 
 // BenchmarkMultiply measures the micro-kernel walk on packed operands, without packing.
 func BenchmarkMultiply(b *testing.B) {
-	was := active
-	defer func() { active = was }()
+	was := vec.Active()
+	defer vec.Use(was)
 	r := tensor.NewRand(3, 0, 0, 0)
-	for _, kn := range kernels() {
-		active = kn
+	for isa := vec.Best; isa > vec.Generic; isa-- {
+		vec.Use(isa)
 		for _, s := range [][3]int{{112, 384, 384}, {112, 384, 512}, {112, 384, 1024}, {56, 384, 1536}, {48, 256, 64}, {64, 64, 64}, {14, 32, 64}} {
 			m, n, k := s[0], s[1], s[2]
-			b.Run(fmt.Sprintf("%s/%dx%dx%d", kn.name, m, n, k), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%dx%dx%d", isa, m, n, k), func(b *testing.B) {
 				pa, pb, c := random(r, PackedA(m, k)), random(r, PackedB(k, n)), random(r, m*n)
 				for b.Loop() {
 					g, p := share(func() { Multiply(c, n, pa, pb, m, n, k, 1, false) }, 2*float64(m*n*k), 1, 20)

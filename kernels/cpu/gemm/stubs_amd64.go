@@ -119,6 +119,9 @@ func gatherAVX512(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 //go:noescape
 func gatherBF16AVX512(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 
+//go:noescape
+func finishAVX512(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)
+
 func peakAVX512(n int)
 
 var tilesAVX2 = [][]tileFunc{nil,
@@ -177,5 +180,8 @@ func gatherAVX2(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 
 //go:noescape
 func gatherBF16AVX2(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
+
+//go:noescape
+func finishAVX2(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)
 
 func peakAVX2(n int)

@@ -45,6 +45,7 @@ func main() {
 			}
 		}
 		v.pack(w)
+		w.finish()
 		w.peak()
 		if err := os.WriteFile(v.file, w.Bytes(), 0o644); err != nil {
 			log.Fatal(err)

@@ -27,6 +27,7 @@ func stubs() []byte {
 				fmt.Fprintf(&b, "\n//go:noescape\nfunc %s%s%s(dst *float32, src unsafe.Pointer, ld, n, k, stride int)\n", what, elem, v.name)
 			}
 		}
+		fmt.Fprintf(&b, "\n//go:noescape\nfunc finish%s(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)\n", v.name)
 		fmt.Fprintf(&b, "\nfunc peak%s(n int)\n", v.name)
 	}
 	src, err := format.Source(b.Bytes())

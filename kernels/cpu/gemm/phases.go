@@ -1,0 +1,215 @@
+package gemm
+
+import "unsafe"
+
+// packPhase packs the shared operands. Its tasks are the panels of B, K block by K block, then the row tiles of
+// A, four at a time.
+type packPhase plan
+
+const packTiles = 4
+
+func (p *plan) packTasks() int {
+	n := 0
+	if p.sharedB {
+		n += p.kBlocks() * p.panels()
+	}
+	if p.sharedA {
+		n += p.kBlocks() * p.tileGroups()
+	}
+	return n
+}
+
+func (p *plan) panels() int     { return (p.j1 - p.j0 + p.kn.nr() - 1) / p.kn.nr() }
+func (p *plan) tileGroups() int { return (p.kn.rowTiles(p.m) + packTiles - 1) / packTiles }
+
+func (x *packPhase) Do(task, _ int) {
+	p := (*plan)(x)
+	if p.sharedB {
+		panels := p.panels()
+		if task < p.kBlocks()*panels {
+			from, to := p.kRange(task / panels)
+			j := p.j0 + task%panels*p.kn.nr()
+			p.packB(p.sharedPanel(from, to, j), from, to, j, min(j+p.kn.nr(), p.j1))
+			return
+		}
+		task -= p.kBlocks() * panels
+	}
+	block, first := task/p.tileGroups(), task%p.tileGroups()*packTiles
+	from, to := p.kRange(block)
+	for t := first; t < min(first+packTiles, p.kn.rowTiles(p.m)); t++ {
+		p.packTile(at(p.bufA, (block*p.kn.rowTiles(p.m)+t)*p.tileSlot()), t, from, to)
+	}
+}
+
+// kRange is K block i of the stretch at work.
+func (p *plan) kRange(i int) (from, to int) {
+	from = p.k0 + i*p.kBlock
+	return from, min(from+p.kBlock, p.k1)
+}
+
+func (p *plan) sharedPanel(from, to, j int) *float32 {
+	width := roundUp(p.j1-p.j0, p.kn.lanes)
+	return at(p.bufB, (from-p.k0)*width+(j-p.j0)*(to-from))
+}
+
+func (p *plan) packTile(dst *float32, tile, from, to int) {
+	lo, hi := p.kn.rowTile(p.m, tile)
+	if p.transA {
+		p.kn.packRows(dst, p.a.at(from, lo), p.a.ld, hi-lo, to-from, hi-lo, p.a.bf16)
+	} else {
+		p.kn.packCols(dst, p.a.at(lo, from), p.a.ld, hi-lo, to-from, hi-lo, p.a.bf16)
+	}
+}
+
+func (p *plan) packB(dst *float32, from, to, j, end int) {
+	src := p.b.at(from, j)
+	if p.transB {
+		src = p.b.at(j, from)
+	}
+	packB(p.kn, dst, src, p.b.ld, to-from, end-j, p.transB, p.b.bf16)
+}
+
+// tilePhase multiplies: a task is a block of row tiles and columns.
+type tilePhase plan
+
+func (x *tilePhase) Do(task, worker int) {
+	p := (*plan)(x)
+	blocks := p.colBlocks()
+	first, j := task/blocks*p.blockTiles, p.j0+task%blocks*p.blockCols
+	tiles := min(p.blockTiles, p.kn.rowTiles(p.m)-first)
+	w := p.work(worker, tiles)
+	row, _ := p.kn.rowTile(p.m, first)
+	_, rowEnd := p.kn.rowTile(p.m, first+tiles-1)
+	for end := min(j+p.blockCols, p.j1); j < end; j += p.innerCols {
+		stop := min(j+p.innerCols, end)
+		switch {
+		case p.direct:
+			p.multiply(&w, first, tiles, j, stop, p.out.at(row, j), p.out.ld, p.accumulate)
+		case p.k1 < p.k:
+			p.multiply(&w, first, tiles, j, stop, p.partial.at(row, j), p.partial.ld, false)
+		default:
+			if p.k0 > 0 {
+				for i := row; i < rowEnd; i++ {
+					copy(unsafe.Slice(at(w.block, (i-row)*p.innerCols), stop-j), unsafe.Slice((*float32)(p.partial.at(i, j)), stop-j))
+				}
+			}
+			p.multiply(&w, first, tiles, j, stop, unsafe.Pointer(w.block), p.innerCols, false)
+			p.finish(p.kn, &w, row, rowEnd, j, stop, p.innerCols)
+		}
+		w.packed = true
+	}
+}
+
+// work is one task's scratch memory.
+type work struct {
+	a, b   *float32 // own packed rows and columns
+	packed bool     // a is packed already
+	block  *float32 // sums before their epilogue, [rows, innerCols]
+	rows   rowBuffers
+}
+
+// work lays out a worker's scratch memory for a block of row tiles.
+func (p *plan) work(worker, tiles int) work {
+	var sizeA, sizeB, sizeBlock int
+	if !p.sharedA {
+		sizeA = p.kBlocks() * tiles * p.tileSlot()
+	}
+	if !p.sharedB {
+		sizeB = p.innerCols*p.kBlock + spill
+	}
+	if !p.direct {
+		sizeBlock = tiles * p.kn.mr * p.innerCols
+	}
+	sizeA, sizeB, sizeBlock = roundUp(sizeA, 16), roundUp(sizeB, 16), roundUp(sizeBlock, 16)
+	s := p.pool.ScratchF32(worker, sizeA+sizeB+sizeBlock+rowBufferSize(p.innerCols))
+	base := unsafe.SliceData(s)
+	return work{a: base, b: at(base, sizeA), block: at(base, sizeA+sizeB), rows: newRowBuffers(at(base, sizeA+sizeB+sizeBlock), p.innerCols)}
+}
+
+// multiply sums columns j to end of a block of row tiles over the stretch of K at work, into the matrix at c, whose
+// first element is the block's first row in column j. The sums begin anew at the first of K unless accumulate is
+// set.
+func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc int, accumulate bool) {
+	kn := p.kn
+	row, _ := kn.rowTile(p.m, first)
+	if p.k1 == p.k0 && !accumulate {
+		_, hi := kn.rowTile(p.m, first+tiles-1)
+		for i := range hi - row {
+			clear(unsafe.Slice((*float32)(unsafe.Add(c, 4*i*ldc)), end-j))
+		}
+	}
+	slot, nr := p.tileSlot(), kn.nr()
+	for block := range p.kBlocks() {
+		from, to := p.kRange(block)
+		depth := to - from
+		packed := at(w.a, block*tiles*slot)
+		if p.sharedA {
+			packed = at(p.bufA, (block*kn.rowTiles(p.m)+first)*slot)
+		} else if !w.packed {
+			for t := range tiles {
+				p.packTile(at(packed, t*slot), first+t, from, to)
+			}
+		}
+		if !p.sharedB {
+			p.packB(w.b, from, to, j, end)
+		}
+		add := accumulate || from > p.kFirst()
+		for col := j; col < end; col += nr {
+			cols := min(nr, end-col)
+			vecs := (cols + kn.lanes - 1) / kn.lanes
+			panel := at(w.b, (col-j)*depth)
+			if p.sharedB {
+				panel = p.sharedPanel(from, to, col)
+			}
+			for t := range tiles {
+				lo, hi := kn.rowTile(p.m, first+t)
+				kn.tile[hi-lo][vecs]((*float32)(unsafe.Add(c, 4*((lo-row)*ldc+col-j))), at(packed, t*slot), panel,
+					ldc, depth, cols-(vecs-1)*kn.lanes, p.alpha, add)
+			}
+		}
+	}
+}
+
+// kFirst is where the sums at work begin: at 0, or at the beginning of a chunk.
+func (p *plan) kFirst() int {
+	if p.chunks > 0 {
+		return p.k0
+	}
+	return 0
+}
+
+// chunkPhase multiplies one stretch of K, for all rows and columns, into its own matrix of sums.
+type chunkPhase plan
+
+func (x *chunkPhase) Do(task, worker int) {
+	c := *(*plan)(x)
+	c.k0 = task * c.chunkLen
+	c.k1 = min(c.k0+c.chunkLen, c.k)
+	w := c.work(worker, c.blockTiles)
+	for j := 0; j < c.n; j += c.innerCols {
+		c.multiply(&w, 0, c.blockTiles, j, min(j+c.innerCols, c.n), c.partial.at(task*c.m, j), c.n, false)
+		w.packed = true
+	}
+}
+
+// foldPhase adds the chunks up, in order, and applies the epilogue.
+type foldPhase plan
+
+func (x *foldPhase) Do(task, worker int) {
+	p := (*plan)(x)
+	s := p.pool.ScratchF32(worker, foldRows*p.innerCols+rowBufferSize(p.innerCols))
+	base := unsafe.SliceData(s)
+	w := work{block: base, rows: newRowBuffers(at(base, foldRows*p.innerCols), p.innerCols)}
+	row := task * foldRows
+	end := min(row+foldRows, p.m)
+	for j := 0; j < p.n; j += p.innerCols {
+		stop := min(j+p.innerCols, p.n)
+		for i := row; i < end; i++ {
+			sum := at(w.block, (i-row)*p.innerCols)
+			for c := range p.chunks {
+				p.kn.finish(sum, (*float32)(p.partial.at(c*p.m+i, j)), nil, nil, nil, 1, stop-j, c > 0)
+			}
+		}
+		p.finish(p.kn, &w, row, end, j, stop, p.innerCols)
+	}
+}

@@ -1,0 +1,155 @@
+package gemm
+
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/dino-mx/dmx/kernels/cpu/pool"
+)
+
+// Where K is cut decides which sums are formed, so these sizes are constants: results do not depend on the
+// machine's caches. What depends on the caches is only the order in which finished sums are visited.
+const (
+	// maxKBlock is the longest stretch of K that one chain of multiply-adds covers. A panel of B of this length
+	// is 48 KiB (AVX2) or 96 KiB (AVX-512) and streams from the L2 cache.
+	maxKBlock = 768
+	// maxKGroup is how much of K is packed at a time.
+	maxKGroup = 4096
+	// chunkRows, chunkCols and chunkProduct are the largest m, n and m·n, and chunkDepth the least k, for which K is
+	// cut into chunks that are multiplied apart: such products have too few tiles to share among threads, and a
+	// long way to go in each.
+	chunkRows    = 512
+	chunkCols    = 2048
+	chunkProduct = 1 << 15
+	chunkDepth   = 1024
+	// foldRows is the number of rows of one task when chunks are added up.
+	foldRows = 4
+	// wantTasks is how many tasks a phase is cut into where the shape allows, so that threads end together.
+	wantTasks = 48
+)
+
+// Sizes of the caches of one core, in bytes, with cautious values where cpuid does not tell.
+var l2, l3 = cacheSizes()
+
+func cacheSizes() (l2, l3 int) {
+	l2, l3 = cpuid.CPU.Cache.L2, cpuid.CPU.Cache.L3
+	if l2 <= 0 {
+		l2 = 512 << 10
+	}
+	if l3 <= 0 {
+		l3 = 8 << 20
+	}
+	return min(max(l2, 256<<10), 4<<20), min(max(l3, 4<<20), 64<<20)
+}
+
+// plan is one multiplication: its operands, how it is cut up, and the stretch that is being worked on.
+type plan struct {
+	pool           *pool.Pool
+	kn             *kernel
+	m, n, k        int
+	a, b           matrix
+	transA, transB bool
+	alpha          float32
+	direct         bool // tiles go straight to the output
+	epilogue
+
+	kBlock, kGroup   int  // stretches of K: of one chain, of one packing
+	chunks, chunkLen int  // stretches of K multiplied apart, 0 for none
+	colGroup         int  // columns of one pass over the rows
+	sharedA, sharedB bool // packed before the tiles, for all tasks; else by each task for itself
+	blockTiles       int  // row tiles of one task
+	blockCols        int  // columns of one task
+	innerCols        int  // columns of a task that are finished together, while they are in the L2 cache
+
+	j0, j1, k0, k1 int // the stretch of columns and of K at work
+	bufA, bufB     *float32
+	partial        matrix // sums over the K groups before this one
+}
+
+// choose decides how to cut the product up.
+func (p *plan) choose() {
+	kn := p.kn
+	p.kBlock = evenBlock(p.k, maxKBlock, 16)
+	p.colGroup, p.kGroup = p.n, max(p.k, 1)
+	tiles := kn.rowTiles(p.m)
+	panel := kn.nr()
+	if p.m <= chunkRows && p.n <= chunkCols && p.m*p.n <= chunkProduct && p.k >= chunkDepth {
+		p.chunkLen = evenBlock(p.k, max(256, min(2*maxKBlock, roundUp(p.k/32, 16))), 16)
+		p.chunks = (p.k + p.chunkLen - 1) / p.chunkLen
+		p.kBlock = evenBlock(p.chunkLen, maxKBlock, 16)
+		p.blockTiles, p.blockCols, p.innerCols = tiles, p.n, min(128, roundUp(p.n, panel))
+		return
+	}
+	p.kGroup = p.kBlock * max(1, maxKGroup/p.kBlock)
+	depth := min(p.k, p.kGroup)
+	p.innerCols = 128
+	switch {
+	case p.n >= p.m && 4*p.m*depth <= l2*5/8:
+		// Few rows: A is packed once and stays in everyone's L2 cache; each task packs its own columns of B.
+		p.sharedA = true
+		p.blockTiles = tiles
+		for p.innerCols > panel && p.n/p.innerCols < wantTasks {
+			p.innerCols /= 2
+		}
+		p.blockCols = p.innerCols
+	default:
+		// Many rows: B is packed for all, each task packs its own rows of A and keeps them in the L2 cache.
+		p.sharedB = true
+		p.colGroup = max(512, l3/4/(4*depth)/panel*panel)
+		fit := max(1, l2/2/(4*kn.mr*depth))
+		p.blockTiles = min(fit, max(4, tiles/wantTasks))
+		p.blockCols = p.colGroup
+		if blocks := (tiles + p.blockTiles - 1) / p.blockTiles; blocks < wantTasks/2 {
+			// Too few of them: cut along the columns too, and pack A once for all.
+			p.sharedA = true
+			for p.innerCols > panel && blocks*(p.n/p.innerCols) < wantTasks {
+				p.innerCols /= 2
+			}
+			p.blockCols = p.innerCols
+		}
+	}
+}
+
+// evenBlock is the length of the fewest nearly equal blocks, none above limit, that cover n; a multiple of step.
+func evenBlock(n, limit, step int) int {
+	blocks := max(1, (n+limit-1)/limit)
+	return max(step, roundUp((n+blocks-1)/blocks, step))
+}
+
+func (p *plan) rowBlocks() int { return (p.kn.rowTiles(p.m) + p.blockTiles - 1) / p.blockTiles }
+func (p *plan) colBlocks() int { return (p.j1 - p.j0 + p.blockCols - 1) / p.blockCols }
+
+// tileSlot is the room of one packed row tile over one K block, with what packing may spill.
+func (p *plan) tileSlot() int { return p.kn.mr*p.kBlock + spill }
+
+func (p *plan) kBlocks() int { return (p.k1 - p.k0 + p.kBlock - 1) / p.kBlock }
+
+// share lays out the shared scratch memory of this stretch: packed A, packed B, sums of earlier K groups.
+func (p *plan) share() {
+	var sizeA, sizeB, sizeSums int
+	if p.sharedA {
+		sizeA = p.kBlocks() * p.kn.rowTiles(p.m) * p.tileSlot()
+	}
+	if p.sharedB {
+		sizeB = (p.k1 - p.k0) * roundUp(p.j1-p.j0, p.kn.lanes)
+	}
+	if !p.direct && p.k > p.kGroup {
+		if p.outHoldsSums() {
+			p.partial = p.out
+		} else {
+			sizeSums = p.m * p.n
+		}
+	}
+	sizeSums, sizeA = roundUp(sizeSums, 16), roundUp(sizeA, 16)
+	base := sharedMemory(p.pool, sizeSums+sizeA+sizeB+16)
+	if sizeSums > 0 {
+		p.partial = matrix{base: base, ld: p.n}
+	}
+	p.bufA = (*float32)(unsafe.Add(base, 4*sizeSums))
+	p.bufB = at(p.bufA, sizeA)
+}
+
+func sharedMemory(p *pool.Pool, floats int) unsafe.Pointer {
+	return unsafe.Pointer(unsafe.SliceData(p.SharedF32(floats)))
+}
