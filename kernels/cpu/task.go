@@ -7,7 +7,7 @@ type task interface {
 
 // worker is one thread's scratch memory.
 type worker struct {
-	bufs   [8][]float32
+	bufs   [10][]float32
 	totals []float64
 	_      [64]byte // workers do not share a cache line
 }
