@@ -262,9 +262,9 @@ func (c attentionCase) backward(r *row) {
 				rel := c.scale()*(gamma(c.d)+2*u)*size + 2*u*(math.Abs(s)+math.Abs(l)) + 6*u
 				p := math.Exp(s - l)
 				ds := p * math.Abs(dp-dd)
-				es := p*(gamma(c.d)+3*u)*(sizeP+sizeD) + ds*rel
+				es := p*(gamma(c.d)+3*u)*(sizeP+sizeD) + ds*rel + flush*math.Abs(dp-dd) // p may be flushed
 				for x := range c.d {
-					dv[x] += p * math.Abs(do[x]) * (rel + sum)
+					dv[x] += math.Abs(do[x]) * (p*(rel+sum) + flush)
 					dq[x] += c.scale() * math.Abs(k[x]) * (es + ds*sum)
 					dk[x] += c.scale() * math.Abs(q[x]) * (es + ds*sum)
 				}

@@ -13,6 +13,8 @@ type options struct {
 	ops     []string
 	types   []tensor.DType
 	maxWork int64
+
+	bench, benchOnly bool // whether rows for Benchmark count, and others do not
 }
 
 // Only runs the named operations, spelled as the methods of kernels.Backend.
@@ -36,7 +38,9 @@ func collect(opts []Option) options {
 	return o
 }
 
-// wants leaves benchmark rows to Benchmark.
 func (o *options) wants(s *spec) bool {
-	return !s.bench && (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && (o.maxWork == 0 || s.work <= o.maxWork)
+	if s.bench && !o.bench || !s.bench && o.benchOnly {
+		return false
+	}
+	return (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && (o.maxWork == 0 || s.work <= o.maxWork)
 }

@@ -7,11 +7,15 @@ import (
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/ref"
+	"github.com/dino-mx/dmx/tensor"
 	"github.com/google/go-cmp/cmp"
 )
 
 // The oracle on f32 and bf16 tensors is a backend like any other.
 func TestRef(t *testing.T) { Run(t, ref.New()) }
+
+// The oracle's backward operations against differences of its forwards, in float64 and as an f32 backend.
+func TestRefGradients(t *testing.T) { Gradients(t, ref.New(), Types(tensor.F64, tensor.F32)) }
 
 // Every operation of the contract has rows, and the emulator's selection keeps some of each.
 func TestEveryOperationHasRows(t *testing.T) {

@@ -1,0 +1,58 @@
+package optest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dino-mx/dmx/kernels"
+)
+
+// Benchmark times the large rows of the table as sub-benchmarks operation/type/row, and reports GFLOP/s and GB/s of
+// the counts in package kernels (every input read once, every output written once).
+func Benchmark(b *testing.B, be kernels.Backend, opts ...Option) {
+	o := collect(opts)
+	o.bench, o.benchOnly = true, true
+	for _, group := range groups(&o) {
+		for _, dtype := range o.types {
+			for _, s := range group {
+				name := strings.Trim(strings.ReplaceAll("/"+s.name+"/", "/bench/", "/"), "/")
+				b.Run(s.op+"/"+dtype.String()+"/"+strings.ReplaceAll(name, " ", "_"), func(b *testing.B) {
+					r := s.row(dtype)
+					mem, err := r.upload(be)
+					defer release(mem)
+					if err != nil {
+						b.Fatal(err)
+					}
+					r.call(be) // warm up: caches, device forms of tables
+					if err := be.Sync(); err != nil {
+						b.Fatal(err)
+					}
+					for b.Loop() {
+						r.call(be)
+					}
+					if err := be.Sync(); err != nil {
+						b.Fatal(err)
+					}
+					seconds := b.Elapsed().Seconds() / float64(b.N)
+					b.ReportMetric(float64(r.flops)/seconds/1e9, "GFLOP/s")
+					b.ReportMetric(float64(r.bytes())/seconds/1e9, "GB/s")
+				})
+			}
+		}
+	}
+}
+
+// bytes is the least traffic of the row.
+func (r *row) bytes() int64 {
+	n := int64(0)
+	for _, o := range r.operands {
+		size := int64(o.t.NumBytes())
+		switch {
+		case o.half, o.role == in, o.role == out:
+			n += size
+		case o.role == inout:
+			n += 2 * size
+		}
+	}
+	return n
+}
