@@ -6,92 +6,12 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-type gemmOp struct {
-	g                                               kernels.Gemm
-	out, a, b, bias, pre, gradOf, res, gamma, scale matrix
-	alpha                                           float32
-}
-
 // Gemm is the matrix product with its epilogues.
 func (b *Backend) Gemm(g kernels.Gemm) {
-	kernels.CheckGemm(g)
-	o := gemmOp{g: g, out: asMatrix(g.Out), a: asMatrix(g.A), b: asMatrix(g.B), bias: asVector(g.Bias), pre: asMatrix(g.Pre),
-		gradOf: asMatrix(g.GradOf), res: asMatrix(g.Residual), gamma: asVector(g.Gamma), scale: asVector(g.RowScale), alpha: float32(g.Alpha)}
-	if o.alpha == 0 {
-		o.alpha = 1
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ops.gemm = o
-	b.run(&b.ops.gemm, g.M, 1)
-}
-
-func (o *gemmOp) do(w *worker, lo, hi int) {
-	g := &o.g
-	acc, a := w.buf(0, g.N), w.buf(1, g.K)
-	for m := lo; m < hi; m++ {
-		if g.TransA {
-			for k := range a {
-				a[k] = o.a.part(w, 2, k, g.ACol+m, g.ACol+m+1)[0]
-			}
-		} else {
-			copy(a, o.a.part(w, 2, m, g.ACol, g.ACol+g.K))
-		}
-		if g.TransB {
-			for n := range acc {
-				acc[n] = vec.Dot(a, o.b.part(w, 2, n, g.BCol, g.BCol+g.K))
-			}
-		} else {
-			clear(acc)
-			for k, v := range a {
-				vec.Axpy(acc, o.b.part(w, 2, k, g.BCol, g.BCol+g.N), v)
-			}
-		}
-		o.epilogue(w, m, acc)
-	}
-}
-
-func (o *gemmOp) epilogue(w *worker, m int, acc []float32) {
-	g := &o.g
-	vec.Scale(acc, acc, o.alpha)
-	if !o.bias.empty() {
-		vec.Axpy(acc, o.bias.row(w, 2, 0), 1)
-	}
-	lo, hi := g.OutCol, g.OutCol+g.N
-	if !o.pre.empty() {
-		p := o.pre.outPart(w, 2, m, lo, hi)
-		copy(p, acc)
-		o.pre.donePart(m, lo, hi, p)
-	}
-	if g.Act != kernels.NoActivation {
-		for i, v := range acc {
-			acc[i] = activate(v, g.Act)
-		}
-	}
-	if !o.gradOf.empty() {
-		for i, v := range o.gradOf.part(w, 2, m, lo, hi) {
-			acc[i] *= slope(v, g.ActGrad)
-		}
-	}
-	s := float32(1)
-	if !o.scale.empty() {
-		s = o.scale.part(w, 2, 0, m, m+1)[0]
-	}
-	if !o.gamma.empty() {
-		vec.MulScale(acc, acc, o.gamma.row(w, 2, 0), s)
-	} else {
-		vec.Scale(acc, acc, s)
-	}
-	if !o.res.empty() {
-		vec.Axpy(acc, o.res.part(w, 2, m, lo, hi), 1)
-	}
-	out := o.out.part(w, 2, m, lo, hi)
-	if g.Accumulate {
-		vec.Axpy(out, acc, 1)
-	} else {
-		copy(out, acc)
-	}
-	o.out.donePart(m, lo, hi, out)
+	b.call = g
+	b.gemm.Run(&b.call)
 }
 
 type layerScaleOp struct {

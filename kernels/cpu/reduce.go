@@ -183,8 +183,7 @@ func (o *mseOp) do(w *worker, lo, hi int) {
 			continue
 		}
 		d := o.da.outPart(w, 2, 0, i, j)
-		vec.Scale(d, x, o.slope)
-		vec.Axpy(d, y, -o.slope)
+		vec.SubScale(d, x, y, o.slope)
 		o.da.donePart(0, i, j, d)
 	}
 }

@@ -25,6 +25,13 @@ func mulScaleGo(dst, x, col []float32, a float32) {
 	}
 }
 
+func subScaleGo(dst, x, y []float32, a float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	for i := range dst {
+		dst[i] = a * (x[i] - y[i])
+	}
+}
+
 func fold(s *[8]float32) float32 {
 	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }

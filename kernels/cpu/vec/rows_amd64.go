@@ -25,6 +25,12 @@ func mulScaleAVX2(dst *float32, x *float32, col *float32, n int, a float32)
 func mulScaleAVX512(dst *float32, x *float32, col *float32, n int, a float32)
 
 //go:noescape
+func subScaleAVX2(dst *float32, x *float32, y *float32, n int, a float32)
+
+//go:noescape
+func subScaleAVX512(dst *float32, x *float32, y *float32, n int, a float32)
+
+//go:noescape
 func sumAVX2(x *float32, n int) (sum float32)
 
 //go:noescape
@@ -229,6 +235,20 @@ func MulScale(dst []float32, x []float32, col []float32, a float32) {
 		mulScaleAVX2(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(col), len(dst), a)
 	default:
 		mulScaleGo(dst, x, col, a)
+	}
+}
+
+// SubScale is dst = a·(x-y); dst may be x or y.
+func SubScale(dst []float32, x []float32, y []float32, a float32) {
+	x = x[:len(dst)]
+	y = y[:len(dst)]
+	switch active {
+	case AVX512:
+		subScaleAVX512(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(y), len(dst), a)
+	case AVX2:
+		subScaleAVX2(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(y), len(dst), a)
+	default:
+		subScaleGo(dst, x, y, a)
 	}
 }
 

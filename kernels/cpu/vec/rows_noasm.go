@@ -23,6 +23,13 @@ func MulScale(dst []float32, x []float32, col []float32, a float32) {
 	mulScaleGo(dst, x, col, a)
 }
 
+// SubScale is dst = a·(x-y); dst may be x or y.
+func SubScale(dst []float32, x []float32, y []float32, a float32) {
+	x = x[:len(dst)]
+	y = y[:len(dst)]
+	subScaleGo(dst, x, y, a)
+}
+
 // Sum is Σ x.
 func Sum(x []float32) (sum float32) {
 	return sumGo(x)

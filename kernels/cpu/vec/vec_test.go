@@ -31,6 +31,7 @@ var kernelCases = []struct {
 	{"Axpy", 2, 9, 0, func(x [][]float32) []float32 { Axpy(x[0], x[1], 0.3); return nil }, func(x [][]float32) []float32 { axpyGo(x[0], x[1], 0.3); return nil }},
 	{"Scale", 2, 9, 0, func(x [][]float32) []float32 { Scale(x[0], x[1], 0.3); return nil }, func(x [][]float32) []float32 { scaleGo(x[0], x[1], 0.3); return nil }},
 	{"MulScale", 3, 9, 0, func(x [][]float32) []float32 { MulScale(x[0], x[1], x[2], 0.3); return nil }, func(x [][]float32) []float32 { mulScaleGo(x[0], x[1], x[2], 0.3); return nil }},
+	{"SubScale", 3, 9, 0, func(x [][]float32) []float32 { SubScale(x[0], x[1], x[2], 0.3); return nil }, func(x [][]float32) []float32 { subScaleGo(x[0], x[1], x[2], 0.3); return nil }},
 	{"Sum", 1, 9, 2, func(x [][]float32) []float32 { return one(Sum(x[0])) }, func(x [][]float32) []float32 { return one(sumGo(x[0])) }},
 	{"Dot", 2, 9, 4, func(x [][]float32) []float32 { return one(Dot(x[0], x[1])) }, func(x [][]float32) []float32 { return one(dotGo(x[0], x[1])) }},
 	{"SumSquares", 1, 9, 6, func(x [][]float32) []float32 { return one(SumSquares(x[0], 0.3)) }, func(x [][]float32) []float32 { return one(sumSquaresGo(x[0], 0.3)) }},

@@ -29,6 +29,16 @@ var kernels = []kernel{
 		},
 	},
 	{
+		name: "SubScale", doc: "is dst = a·(x-y); dst may be x or y", slices: []string{"dst", "x", "y"}, scalars: []string{"a"}, unroll: 4,
+		body: func(l *loop) {
+			l.load("x", l.t(0))
+			l.load("y", l.t(1))
+			l.emit("VSUBPS %s, %s, %s", l.t(1), l.t(0), l.t(0))
+			l.emit("VMULPS %s, %s, %s", l.scalar("a"), l.t(0), l.t(0))
+			l.store(l.t(0), "dst")
+		},
+	},
+	{
 		name: "Sum", doc: "is Σ x", slices: []string{"x"}, results: []string{"sum"}, unroll: 4,
 		body: func(l *loop) {
 			l.load("x", l.t(0))
