@@ -36,6 +36,8 @@ type Checkpoint struct {
 type OpenOptions struct {
 	// Branch picks the trunk of a training checkpoint that holds several: "teacher" (the default) or "student".
 	Branch string
+	// Pooler loads the pooler of a vit, which self-supervision does not use.
+	Pooler bool
 }
 
 // weightFiles is the order in which a folder is searched, as transformers does.
@@ -188,7 +190,7 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 	v := &c.Config.ViTConfig
 	if v.Family == nn.FamilyViT {
 		v.MaskToken = s.has("embeddings.mask_token")
-		v.Pooler = s.has("pooler.dense.weight")
+		v.Pooler = opts.Pooler && s.has("pooler.dense.weight")
 	}
 	c.lay(src, s)
 	for _, t := range s.others {
@@ -208,8 +210,8 @@ func (c *Checkpoint) sortOut(t safetensors.Info, bare string) {
 	switch why := whyIgnorable(bare); {
 	case bare != "" && why != "":
 		item.Why = why
-	case bare != "" && strings.HasPrefix(bare, "pooler.") && c.Config.Family != nn.FamilyViT:
-		item.Why = "a pooler, which this family does not have"
+	case strings.HasPrefix(bare, "pooler."):
+		item.Why = "a pooler, which self-supervision does not use"
 	case bare == "mask_token" || bare == "embeddings.mask_token":
 		item.Why = "a mask token, which this model does not use"
 	case has("dino_head", "ibot_head", "head", "heads", "last_layer", "classifier", "fc", "fc_norm", "decoder"):

@@ -253,7 +253,6 @@ func (s *survey) infer() (nn.ViTConfig, error) {
 	switch c.Family {
 	case nn.FamilyViT:
 		c.MaskToken = mask != ""
-		c.Pooler = hf && s.has("pooler.dense.weight")
 	default:
 		c.MaskToken, c.LayerScale, c.LayerScaleInit = true, true, 1
 	}

@@ -1,0 +1,124 @@
+package hf
+
+import (
+	"fmt"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/tensor"
+	"github.com/dino-mx/dmx/tensor/safetensors"
+)
+
+// Allow relaxes strict loading.
+type Allow struct{ Missing, Unexpected bool }
+
+// Report says what loading this checkpoint into its own architecture would do. It reads no tensor data.
+func (c *Checkpoint) Report() *Report {
+	r := &Report{Ignored: c.ignored, Unexpected: c.unknown}
+	for _, s := range specs(c.Config.ViTConfig) {
+		e := c.view.entries[s.name]
+		switch {
+		case e == nil && s.shape.Len() == 0:
+			r.Initialised = append(r.Initialised, Item{Name: s.name, Why: "empty"})
+		case e == nil:
+			r.Missing = append(r.Missing, Item{Name: s.name})
+		case !e.info.Shape.Equal(s.shape):
+			r.Mismatched = append(r.Mismatched, Item{Name: s.name, Stored: c.from[s.name], Info: e.info,
+				Why: fmt.Sprintf("stored as %s, the config says %s", e.info.Shape, s.shape)})
+		case c.filled[s.name] != "":
+			r.Initialised = append(r.Initialised, Item{Name: s.name, Why: c.filled[s.name]})
+		default:
+			r.Loaded = append(r.Loaded, Item{Name: s.name, Stored: c.from[s.name], Info: e.info})
+		}
+	}
+	return r
+}
+
+// Build makes the model and loads it. The file is checked against the config before anything is allocated.
+// Parameters that the file lacks, where that is allowed, start as the family's initialisation draws them from seed 0.
+func (c *Checkpoint) Build(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) {
+	r := c.Report()
+	if err := r.Err(allow.Missing, allow.Unexpected); err != nil {
+		return nil, r, fmt.Errorf("%s: %w", c.Path, err)
+	}
+	v, err := b.NewViT(c.Config.ViTConfig)
+	if err != nil {
+		return nil, r, err
+	}
+	r, err = c.Load(v.Params, b.Backend, allow)
+	return v, r, err
+}
+
+// Load fills the parameters of a model from the checkpoint. Parameters of adapters and heads are left alone.
+func (c *Checkpoint) Load(ps *nn.Params, b kernels.Backend, allow Allow) (*Report, error) {
+	r := c.Report()
+	if err := r.Err(allow.Missing, allow.Unexpected); err != nil {
+		return r, fmt.Errorf("%s: %w", c.Path, err)
+	}
+	missing := map[string]bool{}
+	for _, it := range r.Missing {
+		missing[it.Name] = true
+	}
+	ps.Init(b, 0, func(p *nn.Param) bool { return missing[p.Name] })
+	var want []*nn.Param
+	for _, s := range specs(c.Config.ViTConfig) {
+		p := ps.ByName(s.name)
+		if p == nil && s.shape.Len() > 0 {
+			return r, fmt.Errorf("%s: the model has no parameter %s", c.Path, s.name)
+		}
+		if p == nil || missing[s.name] || s.shape.Len() == 0 {
+			continue
+		}
+		if !p.Shape.Equal(s.shape) {
+			return r, fmt.Errorf("%s: parameter %s is %s in the model and %s in the config", c.Path, s.name, p.Shape, s.shape)
+		}
+		want = append(want, p)
+	}
+	if err := readParams(c, b, want); err != nil {
+		return r, fmt.Errorf("%s: %w", c.Path, err)
+	}
+	ps.Sync(b)
+	return r, nil
+}
+
+// stagingBytes bounds the host memory that parameters pass through on their way to an accelerator.
+const stagingBytes = 64 << 20
+
+// readParams reads straight into parameters that lie in host memory; others go through a bounded staging area.
+func readParams(src safetensors.Source, b kernels.Backend, params []*nn.Param) error {
+	direct := map[string]*tensor.Tensor{}
+	var staged []*nn.Param
+	for _, p := range params {
+		if v := p.Value(); v.Device().Kind == tensor.CPU {
+			direct[p.Name] = v
+		} else {
+			staged = append(staged, p)
+		}
+	}
+	if err := safetensors.Read(src, direct); err != nil {
+		return err
+	}
+	for len(staged) > 0 {
+		host := map[string]*tensor.Tensor{}
+		n := 0
+		size := 0
+		for n < len(staged) && (n == 0 || size+staged[n].Value().NumBytes() <= stagingBytes) {
+			v := staged[n].Value()
+			t, err := tensor.New(tensor.Host, v.DType(), v.Shape()...)
+			if err != nil {
+				return err
+			}
+			host[staged[n].Name] = t
+			size += v.NumBytes()
+			n++
+		}
+		if err := safetensors.Read(src, host); err != nil {
+			return err
+		}
+		for _, p := range staged[:n] {
+			b.Upload(p.Value(), host[p.Name])
+		}
+		staged = staged[n:]
+	}
+	return b.Sync()
+}
