@@ -1,0 +1,90 @@
+package cuda
+
+import (
+	"math"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// chunkLen is CHUNK in optim.cu.
+const chunkLen = 16384
+
+// deviceTable is the device form of a ParamTable: entries and chunks as optim.cu declares them.
+type deviceTable struct {
+	entries, chunks *tensor.Buffer
+	count           int
+}
+
+// table builds or finds the device form. A changed table (Device nil) reuses the memory of its old form.
+func (b *Backend) table(p *kernels.ParamTable) *deviceTable {
+	if t, ok := p.Device.(*deviceTable); ok {
+		return t
+	}
+	var entries, chunks args
+	count := 0
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		flags := 0
+		if e.Frozen || e.Skip {
+			flags = 1
+		}
+		entries.ptr(e.Param).ptr(e.M).ptr(e.V).ptr(e.EMA).any(e.Grad).ptr(e.Half).ptr(e.EMA16).
+			f32(e.LRMul, e.WDMul).i32(e.Group, flags, e.Param.Len(), 0)
+		for lo := 0; lo < e.Param.Len(); lo += chunkLen {
+			chunks.i32(i, lo)
+			count++
+		}
+	}
+	t := b.tables[p]
+	if t == nil {
+		t = &deviceTable{}
+		b.tables[p] = t
+	}
+	t.entries = b.resident(t.entries, entries.buf)
+	t.chunks = b.resident(t.chunks, chunks.buf)
+	t.count = count
+	p.Device = t
+	return t
+}
+
+// resident uploads bytes to a device buffer of exactly that size, reusing old where it fits.
+func (b *Backend) resident(old *tensor.Buffer, data []byte) *tensor.Buffer {
+	if old == nil || old.Size != len(data) {
+		old = b.replace(old, len(data))
+	}
+	if b.fault == nil && len(data) > 0 {
+		b.fail(b.driver.CopyIn(old.Addr, data))
+	}
+	return old
+}
+
+// GradSquares is out[g] = Σ of squares of the gradients of clip group g.
+func (b *Backend) GradSquares(out *tensor.Tensor, p *kernels.ParamTable) {
+	kernels.CheckGradSquares(out, p)
+	mustDevice(out.DType())
+	t := b.table(p)
+	partial := b.scratch.floats(max(t.count, 1))
+	b.args.reset().ptr(partial).u64(t.entries.Addr).u64(t.chunks.Addr)
+	b.run("optim", "grad_squares", [3]int{t.count, 1, 1}, [3]int{256, 1, 1}, 0)
+	b.args.reset().ptr(out).ptr(partial).u64(t.entries.Addr).u64(t.chunks.Addr).i32(t.count)
+	b.run("optim", "group_squares", [3]int{p.Groups, 1, 1}, [3]int{256, 1, 1}, 0)
+}
+
+// ClipScales is scale[g] = min(1, maxNorm/(sqrt(squares[g])+1e-6)).
+func (b *Backend) ClipScales(scale, squares *tensor.Tensor, maxNorm float64) {
+	kernels.CheckClipScales(scale, squares)
+	mustDevice(squares.DType())
+	b.args.reset().ptr(scale).ptr(squares).f32(maxNorm).i32(scale.Len())
+	b.run("optim", "clip_scales", [3]int{1, 1, 1}, [3]int{256, 1, 1}, 0)
+}
+
+// AdamW is the fused optimiser and teacher update.
+func (b *Backend) AdamW(p *kernels.ParamTable, scale *tensor.Tensor, s kernels.AdamWStep) {
+	kernels.CheckAdamW(p, scale, s)
+	t := b.table(p)
+	bias := func(beta float64) float64 { return 1 / (1 - math.Pow(beta, float64(s.Step))) }
+	b.args.reset().u64(t.entries.Addr).u64(t.chunks.Addr).ptr(scale).f32(s.LR, s.WD, s.Beta1, 1-s.Beta1, s.Beta2, 1-s.Beta2, s.Eps).
+		f32(bias(s.Beta1), bias(s.Beta2), s.Momentum, 1-s.Momentum).i32(p.Groups)
+	b.run("optim", "adamw", [3]int{t.count, 1, 1}, [3]int{256, 1, 1}, 0)
+}

@@ -1,0 +1,221 @@
+// GEMM, the ladder.
+//
+// version  idea                                                                           used for
+// v1       16x16 tile in shared memory, one multiply-add per thread and step              f32, odd strides
+// v2       128x128x32 tile, mma.sync m16n8k16 with 64x64 per warp, 4-stage cp.async,      bf16
+//          ldmatrix from swizzled shared memory, epilogue on whole rows through shared memory; split-K
+//          with an ordered second pass where the grid would be small
+#include "gemm.h"
+
+// ---- v1 ----
+
+template <class T, class O> DEVICE void gemm_v1(const Gemm &g) {
+  SHARED static float ta[16][17], tb[16][17];
+  const T *a = (const T *)g.a, *b = (const T *)g.b;
+  int x = tid_x, y = tid_y;
+  int m = block_y * 16 + y, n = block_x * 16 + x;
+  float acc = 0;
+  for (int k0 = 0; k0 < g.k; k0 += 16) {
+    // The thread's fast index follows the contiguous dimension of each operand.
+    int am = block_y * 16 + (g.trans_a ? x : y), ak = k0 + (g.trans_a ? y : x);
+    float va = 0;
+    if (am < g.m && ak < g.k) va = load(a + (g.trans_a ? (i64)ak * g.lda + am : (i64)am * g.lda + ak));
+    int bn = block_x * 16 + (g.trans_b ? y : x), bk = k0 + (g.trans_b ? x : y);
+    float vb = 0;
+    if (bn < g.n && bk < g.k) vb = load(b + (g.trans_b ? (i64)bn * g.ldb + bk : (i64)bk * g.ldb + bn));
+    if (g.trans_a) ta[x][y] = va; else ta[y][x] = va;
+    if (g.trans_b) tb[y][x] = vb; else tb[x][y] = vb;
+    sync_block();
+#pragma unroll
+    for (int k = 0; k < 16; k++) acc = fma_(ta[y][k], tb[x][k], acc);
+    sync_block();
+  }
+  if (m < g.m && n < g.n) {
+    Vec<1> v;
+    v.v[0] = acc;
+    epilogue<O, 1>(g, m, n, v);
+  }
+}
+
+KERNEL THREADS(256) void gemm_v1_f32(Gemm g) { gemm_v1<float, float>(g); }
+KERNEL THREADS(256) void gemm_v1_bf16(Gemm g) { gemm_v1<bf16, bf16>(g); }
+KERNEL THREADS(256) void gemm_v1_bf16_f32(Gemm g) { gemm_v1<bf16, float>(g); }
+
+// ---- v2 ----
+
+#define TILE_M 128
+#define TILE_N 128
+#define TILE_K 32
+#define STAGES 4
+#define STAGE_BYTES ((TILE_M + TILE_N) * TILE_K * 2)
+
+DEVICE u32 shared_address(const void *p) { return (u32)(u64)(const __attribute__((address_space(3))) void *)p; }
+
+DEVICE void copy_async(u32 to, const void *from, int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+
+DEVICE void ldmatrix4(u32 *r, u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+}
+DEVICE void ldmatrix4_trans(u32 *r, u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+}
+DEVICE void mma(float *c, const u32 *a, const u32 *b) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// An operand tile in shared memory, 16-byte chunks. K contiguous: 128 rows (m or n) of 4 chunks; two rows share
+// a 128-byte line, so the chunk is exchanged by bits 1 and 2 of the row. K outermost: 32 rows (k) of 16 chunks,
+// exchanged by the low three bits. Eight rows at one logical chunk then lie in eight different bank groups.
+DEVICE u32 chunk_k_inner(int row, int chunk) { return (u32)(row * 64 + ((chunk ^ ((row >> 1) & 3)) << 4)); }
+DEVICE u32 chunk_k_outer(int row, int chunk) { return (u32)(row * 256 + ((chunk ^ (row & 7)) << 4)); }
+
+// Asks for one operand tile: rows x cols of memory from (r0, c0), cols contiguous. Out of range is zero.
+template <bool INNER>
+DEVICE void load_tile(u32 to, const bf16 *p, int ld, int r0, int rows, int c0, int cols) {
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    int e = tid_x + i * 128;
+    int row = INNER ? e >> 2 : e >> 4, chunk = INNER ? e & 3 : e & 15;
+    int r = r0 + row, c = c0 + chunk * 8;
+    int bytes = r < rows ? max_(0, min_(16, (cols - c) * 2)) : 0;
+    const bf16 *from = bytes ? p + (i64)r * ld + c : p;
+    copy_async(to + (INNER ? chunk_k_inner(row, chunk) : chunk_k_outer(row, chunk)), from, bytes);
+  }
+}
+
+template <bool TA, bool TB, class O> DEVICE void gemm_v2(const Gemm &g) {
+  extern SHARED __attribute__((aligned(128))) char tiles[];
+  u32 base = shared_address(tiles);
+  const bf16 *a = (const bf16 *)g.a, *b = (const bf16 *)g.b;
+  int m0 = block_y * TILE_M, n0 = block_x * TILE_N;
+  int k_lo = block_z * g.k_split, k_hi = min_(g.k, k_lo + g.k_split);
+  int steps = (k_hi - k_lo + TILE_K - 1) / TILE_K;
+  int lane = tid_x & 31, warp = tid_x >> 5;
+  int wm = (warp >> 1) * 64, wn = (warp & 1) * 64;
+
+  auto ask = [&](int step) {
+    if (step < steps) {
+      u32 to = base + (u32)(step % STAGES) * STAGE_BYTES;
+      int k = k_lo + step * TILE_K;
+      if (TA)
+        load_tile<false>(to, a, g.lda, k, k_hi, m0, g.m);
+      else
+        load_tile<true>(to, a, g.lda, m0, g.m, k, k_hi);
+      to += TILE_M * TILE_K * 2;
+      if (TB)
+        load_tile<true>(to, b, g.ldb, n0, g.n, k, k_hi);
+      else
+        load_tile<false>(to, b, g.ldb, k, k_hi, n0, g.n);
+    }
+    copy_commit();
+  };
+
+  float acc[4][8][4];
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) acc[i][j][e] = 0;
+
+#pragma unroll
+  for (int s = 0; s < STAGES - 1; s++) ask(s);
+  for (int step = 0; step < steps; step++) {
+    copy_wait<STAGES - 2>();
+    sync_block(); // the tile of this step is here for all, and the one read last may be overwritten
+    ask(step + STAGES - 1);
+    u32 ta = base + (u32)(step % STAGES) * STAGE_BYTES, tb = ta + TILE_M * TILE_K * 2;
+#pragma unroll
+    for (int kk = 0; kk < TILE_K; kk += 16) {
+      u32 fa[4][4], fb[8][2];
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if (TA)
+          ldmatrix4_trans(fa[i], ta + chunk_k_outer(kk + (lane & 7) + ((lane >> 4) << 3), (wm + i * 16) / 8 + ((lane >> 3) & 1)));
+        else
+          ldmatrix4(fa[i], ta + chunk_k_inner(wm + i * 16 + (lane & 15), kk / 8 + (lane >> 4)));
+      }
+#pragma unroll
+      for (int j = 0; j < 8; j += 2) {
+        u32 r[4];
+        if (TB)
+          ldmatrix4(r, tb + chunk_k_inner(wn + j * 8 + (lane & 7) + ((lane >> 4) << 3), kk / 8 + ((lane >> 3) & 1)));
+        else
+          ldmatrix4_trans(r, tb + chunk_k_outer(kk + (lane & 15), (wn + j * 8) / 8 + (lane >> 4)));
+        fb[j][0] = r[0], fb[j][1] = r[1], fb[j + 1][0] = r[2], fb[j + 1][1] = r[3];
+      }
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int j = 0; j < 8; j++) mma(acc[i][j], fa[i], fb[j]);
+    }
+  }
+
+  // Each warp lays its 64x64 tile out in shared memory (the stages are free now) and finishes it row by row, four
+  // neighbouring columns a lane: whole lines of memory, and the epilogue is in the code once. Chunks of four
+  // floats are exchanged by the low bits of the row, which keeps both sides free of bank conflicts.
+  copy_wait<0>();
+  sync_block();
+  float *mine = (float *)tiles + warp * 64 * 64;
+  auto patch = [&](int row, int chunk) { return mine + row * 64 + ((chunk ^ ((row & 7) << 1)) << 2); };
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        float2v two = {acc[i][j][2 * h], acc[i][j][2 * h + 1]};
+        *(float2v *)(patch(i * 16 + h * 8 + (lane >> 2), j * 2 + ((lane & 3) >> 1)) + (lane & 1) * 2) = two;
+      }
+  sync_warp();
+  bool wide = (g.ldo & 3) == 0 && (g.n & 3) == 0;
+#pragma unroll 1
+  for (int e = lane; e < 64 * 16; e += 32) {
+    int row = e >> 4, chunk = e & 15;
+    int m = m0 + wm + row, n = n0 + wn + chunk * 4;
+    if (m >= g.m || n >= g.n) continue;
+    Vec<4> v = load_vec<4>(patch(row, chunk));
+    if (g.partial) {
+      float *to = g.partial + ((i64)block_z * g.m + m) * g.n + n;
+#pragma unroll
+      for (int j = 0; j < 4; j++)
+        if (n + j < g.n) to[j] = v.v[j];
+    } else if (wide) {
+      epilogue<O, 4>(g, m, n, v);
+    } else {
+#pragma unroll 1
+      for (int j = 0; j < 4 && n + j < g.n; j++) {
+        Vec<1> o;
+        o.v[0] = j == 0 ? v.v[0] : j == 1 ? v.v[1] : j == 2 ? v.v[2] : v.v[3];
+        epilogue<O, 1>(g, m, n + j, o);
+      }
+    }
+  }
+}
+
+#define GEMM_V2(S, TA, TB) \
+  KERNEL THREADS(128) void gemm_v2_##S##_bf16(Gemm g) { gemm_v2<TA, TB, bf16>(g); } \
+  KERNEL THREADS(128) void gemm_v2_##S##_bf16_f32(Gemm g) { gemm_v2<TA, TB, float>(g); }
+GEMM_V2(nn, false, false)
+GEMM_V2(nt, false, true)
+GEMM_V2(tn, true, false)
+GEMM_V2(tt, true, true)
+
+// The second pass of split-K: sums the partial products of one element in order and finishes it.
+template <class O> DEVICE void gemm_finish(const Gemm &g, int splits) {
+  i64 i = (i64)block_x * dim_x + tid_x, total = (i64)g.m * g.n;
+  if (i >= total) return;
+  Vec<1> v;
+  v.v[0] = 0;
+  for (int s = 0; s < splits; s++) v.v[0] += g.partial[s * total + i];
+  int m = (int)(i / g.n);
+  epilogue<O, 1>(g, m, (int)(i - (i64)m * g.n), v);
+}
+KERNEL THREADS(256) void gemm_finish_bf16(Gemm g, int splits) { gemm_finish<bf16>(g, splits); }
+KERNEL THREADS(256) void gemm_finish_f32(Gemm g, int splits) { gemm_finish<float>(g, splits); }

@@ -1,0 +1,92 @@
+// The optimiser over a chunk table: every tensor of the model is cut into chunks of 16,384 elements and one
+// launch covers them all. A step is one pass: clip, AdamW, teacher, bf16 copies.
+#include "prelude.h"
+
+struct Entry { // mirrored by optim.go
+  float *param, *m, *v, *ema;
+  Any grad;
+  bf16 *half, *ema16;
+  float lr_mul, wd_mul;
+  int group, flags; // 1: frozen or skipped (only the teacher follows)
+  int n, pad;
+};
+struct Chunk {
+  int entry, lo;
+};
+#define CHUNK 16384
+
+// partial[chunk] = Σ grad²; a chunk of an entry that takes no part gives 0.
+KERNEL THREADS(256) void grad_squares(float *partial, const Entry *entries, const Chunk *chunks) {
+  SHARED static float scratch[33];
+  Chunk ch = chunks[block_x];
+  const Entry *e = entries + ch.entry;
+  float s = 0;
+  if (!(e->flags & 1)) {
+    int hi = min_(e->n, ch.lo + CHUNK);
+    Any grad = e->grad;
+    for (int i = ch.lo + tid_x; i < hi; i += dim_x) {
+      float g = at(grad, i);
+      s = fma_(g, g, s);
+    }
+  }
+  s = group_sum(s, scratch);
+  if (tid_x == 0) partial[block_x] = s;
+}
+
+// out[g] = Σ of the partial sums of the chunks of group g, in chunk order: one block per group.
+KERNEL THREADS(256) void group_squares(float *out, const float *partial, const Entry *entries, const Chunk *chunks, int n) {
+  SHARED static float scratch[33];
+  float s = 0;
+  for (int i = tid_x; i < n; i += dim_x)
+    if (entries[chunks[i].entry].group == block_x) s += partial[i];
+  s = group_sum(s, scratch);
+  if (tid_x == 0) out[block_x] = s;
+}
+
+// scale[g] = min(1, max_norm/(sqrt(squares[g])+1e-6)); NaN everywhere if any entry is not finite.
+KERNEL THREADS(256) void clip_scales(float *scale, const float *squares, float max_norm, int groups) {
+  SHARED static float scratch[33];
+  float bad = 0;
+  for (int i = tid_x; i < groups; i += dim_x)
+    if (!is_finite(squares[i])) bad = 1;
+  bad = group_sum(bad, scratch);
+  for (int i = tid_x; i < groups; i += dim_x) {
+    float s = max_norm > 0 ? min_(1.0f, max_norm / (sqrt_(squares[i]) + 1e-6f)) : 1.0f;
+    scale[i] = bad > 0 ? bits_f32(0x7fc00000u) : s;
+  }
+}
+
+// bias1 and bias2 are 1/(1-β^t); rest1, rest2 and rest are 1-β1, 1-β2 and 1-momentum, which f32 would round badly. A NaN among the scales stops all blocks: the step is skipped.
+KERNEL THREADS(256) void adamw(const Entry *entries, const Chunk *chunks, const float *scale, float lr, float wd, float beta1, float rest1, float beta2, float rest2,
+                               float eps, float bias1, float bias2, float momentum, float rest, int groups) {
+  SHARED static float scratch[33];
+  float bad = 0;
+  for (int i = tid_x; i < groups; i += dim_x)
+    if (scale[i] != scale[i]) bad = 1;
+  if (group_sum(bad, scratch) > 0) return;
+  Chunk ch = chunks[block_x];
+  Entry e = entries[ch.entry];
+  float clip = scale[e.group];
+  float step = lr * e.lr_mul, decay = step * wd * e.wd_mul;
+  int hi = min_(e.n, ch.lo + CHUNK);
+  bool still = e.flags & 1;
+  for (int i = ch.lo + tid_x; i < hi; i += dim_x) {
+    float p = e.param[i];
+    if (!still) {
+      float g = at(e.grad, i) * clip;
+      p -= decay * p;
+      float m = beta1 * e.m[i] + rest1 * g;
+      float v = beta2 * e.v[i] + rest2 * g * g;
+      e.m[i] = m;
+      e.v[i] = v;
+      p -= step * (m * bias1) / (sqrt_(v * bias2) + eps);
+      e.param[i] = p;
+    }
+    if (e.half) store(e.half + i, p);
+    if (e.ema) {
+      float t = momentum * e.ema[i] + rest * p;
+      e.ema[i] = t;
+      if (e.ema16) store(e.ema16 + i, t);
+    }
+  }
+}

@@ -1,0 +1,145 @@
+package ptx
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// asyncCopies are the cp.async copies of one warp. The bytes are copied when the threads wait for them, not
+// when they ask: a missing wait then reads old data and is reported.
+type asyncCopies struct {
+	open   []copyOp
+	groups [][]copyOp // committed, oldest first
+}
+
+type copyOp struct {
+	lane    int
+	dst     uint64 // offset in shared memory
+	src     uint64
+	size, n int // bytes of the target, of which n are copied and the rest zeroed
+}
+
+func (a *asyncCopies) reset() { a.open, a.groups = a.open[:0], a.groups[:0] }
+
+// cp compiles cp.async and its commit and wait.
+func (c *compiler) cp() error {
+	if !c.has("async") {
+		return fmt.Errorf("only cp.async is supported")
+	}
+	switch c.oneOf("commit_group", "wait_group", "wait_all") {
+	case "commit_group":
+		c.st.kind = stepSync
+		c.st.sync = func(w *warp, m uint32) bool {
+			w.async.groups = append(w.async.groups, append([]copyOp(nil), w.async.open...))
+			w.async.open = w.async.open[:0]
+			w.pc++
+			return true
+		}
+		return c.nargs(0)
+	case "wait_group":
+		if err := c.nargs(1); err != nil || c.in.Args[0].Kind != opImm {
+			return fmt.Errorf("want a literal number of groups")
+		}
+		n := int(c.in.Args[0].Imm)
+		c.st.kind = stepSync
+		c.st.sync = func(w *warp, m uint32) bool {
+			for len(w.async.groups) > n {
+				w.land(w.async.groups[0])
+				w.async.groups = w.async.groups[1:]
+			}
+			w.pc++
+			return true
+		}
+		return nil
+	case "wait_all":
+		c.st.kind = stepSync
+		c.st.sync = func(w *warp, m uint32) bool {
+			for _, g := range w.async.groups {
+				w.land(g)
+			}
+			w.land(w.async.open)
+			w.async.reset()
+			w.pc++
+			return true
+		}
+		return c.nargs(0)
+	}
+	cache := c.oneOf("ca", "cg")
+	if !c.has("shared") || !c.has("global") || cache == "" {
+		return fmt.Errorf("want .ca or .cg and .shared.global")
+	}
+	c.memMods()
+	if len(c.in.Args) != 3 && len(c.in.Args) != 4 {
+		return fmt.Errorf("%d operands", len(c.in.Args))
+	}
+	if c.in.Args[2].Kind != opImm {
+		return fmt.Errorf("the size is not a literal")
+	}
+	size := int(c.in.Args[2].Imm)
+	if size != 16 && (cache == "cg" || size != 4 && size != 8) {
+		return fmt.Errorf("size %d", size)
+	}
+	to, err := c.address(c.in.Args[0])
+	if err != nil {
+		return err
+	}
+	from, err := c.address(c.in.Args[1])
+	if err != nil {
+		return err
+	}
+	var part source
+	if len(c.in.Args) == 4 {
+		if part, err = c.src(c.in.Args[3]); err != nil {
+			return err
+		}
+	}
+	c.st.run = func(w *warp, m uint32) {
+		var d, s lanes
+		to(w, &d)
+		from(w, &s)
+		in := &w.l.counters.PerInstr[w.pc]
+		u, i := wavefronts(&d, m, size)
+		in.Wavefronts += u
+		in.IdealWavefronts += i
+		full := uint32(0)
+		for ; m != 0; m &= m - 1 {
+			l := bits.TrailingZeros32(m)
+			n := size
+			if part != nil {
+				if n = int(uint32(part(w)[l])); n > size {
+					w.l.report(w, BadOperand, l, fmt.Sprintf("source size %d for a copy of %d bytes", n, size))
+					panic(abort{})
+				}
+			}
+			w.aligned(d[l], size, l)
+			if !w.l.shared.inBounds(d[l], size) {
+				w.l.report(w, OutOfBounds, l, fmt.Sprintf("%d bytes at byte %d of %d bytes of shared memory", size, int64(d[l])-sharedStart, len(w.l.shared.data)))
+				panic(abort{})
+			}
+			if n > 0 {
+				w.aligned(s[l], size, l)
+				w.access("global", s[l], n, l, accessRead)
+				full |= 1 << l
+			}
+			w.l.shared.write(w, l, d[l]-sharedStart, size, true)
+			w.async.open = append(w.async.open, copyOp{l, d[l] - sharedStart, s[l], size, n})
+		}
+		if full != 0 {
+			w.countSectors(in, &s, full, size)
+		}
+	}
+	return nil
+}
+
+// land copies the bytes of finished copies.
+func (w *warp) land(ops []copyOp) {
+	for _, o := range ops {
+		dst := w.l.shared.data[o.dst : o.dst+uint64(o.size)]
+		clear(dst)
+		if o.n > 0 {
+			a := w.l.m.heap.find(o.src, o.n)
+			copy(dst, a.data[o.src-a.base:][:o.n])
+		}
+		w.l.shared.landed(w, o.lane, o.dst, o.size)
+	}
+}

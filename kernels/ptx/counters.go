@@ -1,0 +1,68 @@
+package ptx
+
+// Counters say how a kernel used the machine, summed over its launches. They are exact and deterministic, so
+// tests can hold a kernel to a bound.
+type Counters struct {
+	Launches     int64
+	Instructions int64 // warp instructions executed
+	PerInstr     []InstrCount
+}
+
+// InstrCount is what one instruction of a kernel did.
+type InstrCount struct {
+	Line  int
+	Text  string
+	Execs int64 // warp executions with at least one active lane
+
+	// Global memory: 32-byte sectors touched, the least that could hold the bytes asked for, and those bytes.
+	Sectors, IdealSectors, Bytes int64
+	// Shared memory: bank cycles used and the least possible for the bytes asked for.
+	Wavefronts, IdealWavefronts int64
+}
+
+func newCounters(p *program) *Counters {
+	c := &Counters{PerInstr: make([]InstrCount, len(p.k.Code))}
+	for i := range p.k.Code {
+		c.PerInstr[i].Line, c.PerInstr[i].Text = p.k.Code[i].Line, p.k.Code[i].Text
+	}
+	return c
+}
+
+// BankConflicts is the number of bank cycles of shared memory beyond the least possible.
+func (c *Counters) BankConflicts() int64 {
+	n := int64(0)
+	for i := range c.PerInstr {
+		n += c.PerInstr[i].Wavefronts - c.PerInstr[i].IdealWavefronts
+	}
+	return n
+}
+
+// Sectors is the number of 32-byte sectors of global memory touched and the least possible for the bytes asked
+// for, request by request.
+func (c *Counters) Sectors() (used, ideal int64) {
+	for i := range c.PerInstr {
+		used += c.PerInstr[i].Sectors
+		ideal += c.PerInstr[i].IdealSectors
+	}
+	return used, ideal
+}
+
+// GlobalBytes is the number of bytes that global loads, stores and copies asked for.
+func (c *Counters) GlobalBytes() int64 {
+	n := int64(0)
+	for i := range c.PerInstr {
+		n += c.PerInstr[i].Bytes
+	}
+	return n
+}
+
+// Executed is the number of warp executions of instructions whose opcode is op, for example "mma".
+func (c *Counters) Executed(op string) int64 {
+	n := int64(0)
+	for i := range c.PerInstr {
+		if t := c.PerInstr[i].Text; t == op || len(t) > len(op) && t[:len(op)] == op && t[len(op)] == '.' {
+			n += c.PerInstr[i].Execs
+		}
+	}
+	return n
+}

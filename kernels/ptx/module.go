@@ -1,0 +1,89 @@
+package ptx
+
+// Module is a parsed PTX file.
+type Module struct {
+	Version string // PTX ISA version, for example "8.3"
+	Target  string // for example "sm_80"
+	Kernels map[string]*Kernel
+	Globals []*Variable // .global and .const variables
+	Shared  []*Variable // .shared variables of fixed size
+	Dynamic *Variable   // .extern .shared array, nil if there is none
+}
+
+// Variable is a named stretch of shared, global, constant or local memory.
+type Variable struct {
+	Name  string
+	Space string // "shared", "global", "const", "local"
+	Align int
+	Size  int // bytes; 0 for an extern array
+	Init  []byte
+	addr  uint64
+}
+
+// Param is one kernel parameter.
+type Param struct {
+	Name   string
+	Align  int
+	Size   int // bytes
+	Offset int // in the packed parameter buffer
+}
+
+// Kernel is one .entry function.
+type Kernel struct {
+	Name      string
+	Params    []Param
+	ParamSize int
+	MaxNTid   int // product of .maxntid, 0 if absent
+	Shared    []*Variable
+	SharedLen int // bytes of static shared memory
+	Local     []*Variable
+	LocalLen  int // bytes of local memory per thread
+	Code      []Instr
+	regs      []regDecl
+	regIndex  map[string]int
+	dynamic   *Variable
+}
+
+type regDecl struct {
+	name string
+	typ  string // "b32", "f32", "pred", ...
+}
+
+// Instr is one instruction: an opcode, its modifiers and operands, and the guard predicate.
+type Instr struct {
+	Line   int
+	Op     string   // "ld", "mma", ...
+	Mods   []string // "global", "v4", "f32", without dots
+	Args   []Operand
+	Guard  int // register index of the guard predicate, -1 if none
+	Negate bool
+	Text   string // the opcode with modifiers, for messages
+	target int    // instruction index of a branch target
+	index  int
+}
+
+// operandKind says what an operand is.
+type operandKind uint8
+
+const (
+	opReg     operandKind = iota // register
+	opImm                        // immediate, bits already encoded in imm
+	opSpecial                    // %tid.x and the like
+	opAddr                       // [base + offset]
+	opVector                     // {a, b, c, d}
+	opLabel                      // branch target
+	opSymbol                     // address of a variable or parameter
+	opSink                       // _
+	opPair                       // d|p: result and predicate
+)
+
+// Operand is one instruction operand.
+type Operand struct {
+	Kind   operandKind
+	Reg    int    // register index (opReg; base of opAddr, -1 if the base is a symbol or absent)
+	Imm    uint64 // literal bits (opImm), byte offset (opAddr, opSymbol)
+	Float  bool   // the literal was written as a float
+	Name   string // special register, label, symbol
+	Elems  []Operand
+	Negate bool // !p
+}
