@@ -2,13 +2,13 @@ package config
 
 // Dataset says which images a run sees.
 type Dataset struct {
-	Path               string    `json:"dataset_path" doc:"image folder, IDX folder, .npz file, or embedded:fashion-mnist"`
+	Path               string    `json:"dataset_path" doc:"folder of images, folder of IDX files, .npz or .tar file, or embedded:fashion-mnist"`
 	Shuffle            bool      `json:"shuffle" doc:"draw a new order of the images every epoch"`
-	Resize             bool      `json:"resize" doc:"resize uncropped pictures to size for evaluation"`
-	Size               [2]int    `json:"size" min:"1" max:"8192" doc:"height and width of uncropped pictures"`
+	Resize             bool      `json:"resize" doc:"evaluate whole pictures resized to size; otherwise the shorter side is resized to it and the centre cut out at crops.global_crops_size"`
+	Size               [2]int    `json:"size" min:"1" max:"8192" doc:"height and width for evaluation, see resize"`
 	Mean               []float64 `json:"mean" min:"-100000" max:"100000" doc:"per-channel mean of the pixels scaled to 0…1; one value serves every channel; empty measures the data"`
 	Std                []float64 `json:"std" above:"0" max:"100000" doc:"per-channel standard deviation; one value serves every channel; empty measures the data"`
-	TrainSplit         string    `json:"train_split" doc:"sub-folder or array prefix of the training images"`
-	EvalSplit          string    `json:"eval_split" doc:"sub-folder or array prefix of the evaluation images; auto takes test, else val or valid"`
+	TrainSplit         string    `json:"train_split" oneof:"train|val|test|all" doc:"split that is trained on; all takes everything below the path"`
+	EvalSplit          string    `json:"eval_split" oneof:"auto|test|val|train" doc:"split that is evaluated on; auto takes test, else val"`
 	MaxUnreadableShare float64   `json:"max_unreadable_share" min:"0" max:"1" doc:"share of unreadable images that is skipped and reported before the run stops"`
 }

@@ -1,0 +1,141 @@
+package run
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/ssl/config"
+)
+
+// images is what a run sees: the training source, its statistics, and the evaluation source.
+type images struct {
+	train     data.Source
+	eval      data.Source // nil when there is no evaluation split
+	evalSplit string
+	mean, std []float64
+	warnings  []string
+}
+
+// measured is the number of images that statistics are taken from.
+const measured = 2000
+
+// openImages opens the sources of a configuration. Statistics the configuration does not give are measured;
+// those it gives are compared with the data.
+func openImages(c *config.Config) (*images, error) {
+	d := &c.Dataset
+	split := d.TrainSplit
+	if split == "all" {
+		split = ""
+	}
+	src, err := data.Open(d.Path, split)
+	if err != nil {
+		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
+	}
+	if src.Len() == 0 {
+		return nil, fmt.Errorf("dataset.dataset_path: %s: no images in split %s; give a folder with PNG or JPEG files, IDX files or an .npz file", d.Path, d.TrainSplit)
+	}
+	im := &images{train: src, mean: d.Mean, std: d.Std}
+	stats, err := data.Measure(src, measured)
+	if err != nil {
+		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
+	}
+	if len(d.Mean) == 0 {
+		im.mean, im.std = stats.Mean, stats.Std
+	} else {
+		im.compareStatistics(stats)
+	}
+	for i, s := range im.std {
+		if !(s > 0) {
+			return nil, fmt.Errorf("dataset.std: channel %d of %s has standard deviation %v; give dataset.mean and dataset.std, or images that are not all of one colour", i, d.Path, s)
+		}
+	}
+	return im, nil
+}
+
+// compareStatistics warns when the configuration describes other images.
+func (im *images) compareStatistics(got data.Statistics) {
+	for i, m := range got.Mean {
+		want := im.mean[min(i, len(im.mean)-1)]
+		if math.Abs(m-want) > .1 {
+			im.warnings = append(im.warnings, fmt.Sprintf("dataset.mean: channel %d of the images has mean %.3f, the configuration says %.3f; "+
+				"set dataset.mean=%s dataset.std=%s", i, m, want, list(got.Mean), list(got.Std)))
+			return
+		}
+	}
+}
+
+func list(x []float64) string {
+	parts := make([]string, len(x))
+	for i, v := range x {
+		parts[i] = fmt.Sprintf("%.4f", v)
+	}
+	return "[" + strings.Join(parts, ",") + "]"
+}
+
+// openEval opens the evaluation split, if there is one with labels.
+func (im *images) openEval(c *config.Config) {
+	if !c.Evaluation.KNN {
+		return
+	}
+	if len(im.train.Classes()) < 2 {
+		im.warnings = append(im.warnings, "evaluation.knn: the images have no labels, so no kNN accuracy is measured")
+		return
+	}
+	splits := []string{c.Dataset.EvalSplit}
+	if c.Dataset.EvalSplit == "auto" {
+		splits = []string{"test", "val"}
+	}
+	for _, split := range splits {
+		src, err := data.Open(c.Dataset.Path, split)
+		if err == nil && src.Len() > 0 {
+			im.eval, im.evalSplit = src, split
+			return
+		}
+	}
+	im.warnings = append(im.warnings, fmt.Sprintf("evaluation.knn: %s has no split %s, so no kNN accuracy is measured", c.Dataset.Path, strings.Join(splits, " or ")))
+}
+
+// multiCrop is the training augmentation.
+func (im *images) multiCrop(c *config.Config) (data.Transform, error) {
+	cr, a := &c.Crops, &c.Augment
+	blur := map[string][3]float64{"intended": {1, .1, .5}, "published": {0, .9, .5}, "off": {}}[a.BlurMode]
+	return augment.NewMultiCrop(augment.Config{
+		Channels:       im.train.Channels(),
+		Global:         augment.Crop{Number: cr.GlobalCropsNumber, Size: cr.GlobalCropsSize, Scale: cr.GlobalCropsScale},
+		Local:          augment.Crop{Number: cr.LocalCropsNumber, Size: cr.LocalCropsSize, Scale: cr.LocalCropsScale},
+		Filter:         filter(a.Interpolation),
+		HorizontalFlip: a.HorizontalFlip, VerticalFlip: a.VerticalFlip,
+		JitterProb: a.JitterProb, Brightness: a.Brightness, Contrast: a.Contrast, Saturation: a.Saturation, Hue: a.Hue,
+		GrayProb: a.GrayProb, BlurProb: blur, BlurSigma: a.BlurSigma, SolariseProb: a.SolariseProb,
+		GammaProb: cr.GammaProb, GammaRange: cr.GammaRange, Mean: im.mean, Std: im.std,
+	})
+}
+
+// whole is the preparation of an uncropped picture.
+func (im *images) whole(c *config.Config) (data.Transform, error) {
+	return wholeTransform(c, im.train.Channels(), im.mean, im.std)
+}
+
+// wholeTransform resizes the shorter side to dataset.size and cuts the centre of a global crop's size, or, with
+// dataset.resize, resizes the whole picture to dataset.size.
+func wholeTransform(c *config.Config, channels int, mean, std []float64) (data.Transform, error) {
+	w := augment.WholeConfig{
+		Channels: channels, Height: c.Crops.GlobalCropsSize, Width: c.Crops.GlobalCropsSize,
+		ShortSide: min(c.Dataset.Size[0], c.Dataset.Size[1]), Filter: filter(c.Augment.Interpolation), Mean: mean, Std: std,
+	}
+	w.ShortSide = max(w.ShortSide, w.Height)
+	if c.Dataset.Resize {
+		w.Height, w.Width, w.ShortSide = c.Dataset.Size[0], c.Dataset.Size[1], 0
+	}
+	return augment.NewWhole(w)
+}
+
+func filter(name string) augment.Filter {
+	if name == "bilinear" {
+		return augment.Bilinear
+	}
+	return augment.Bicubic
+}
