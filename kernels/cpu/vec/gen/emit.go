@@ -381,8 +381,8 @@ func (l *loop) finish(at map[string]int) {
 	}
 }
 
-// assembly is the .s file of one target.
-func assembly(t target) string {
+// assembly is the .s file of some kernels for one target.
+func assembly(t target, kernels []kernel) string {
 	var text strings.Builder
 	consts := map[string]bool{}
 	for _, k := range kernels {
