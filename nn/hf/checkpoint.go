@@ -38,6 +38,11 @@ type OpenOptions struct {
 	Branch string
 	// Pooler loads the pooler of a vit, which self-supervision does not use.
 	Pooler bool
+	// Heads is the number of attention heads of a file without a config; 0 takes 64 channels for each head.
+	Heads int
+	// Interpolation chooses the rule for resampling positions: "size", "offset" (Meta's DINO and DINOv2 code) or
+	// "antialias"; empty is the rule of the family in transformers, or timm's for its files.
+	Interpolation string
 }
 
 // weightFiles is the order in which a folder is searched, as transformers does.
@@ -173,7 +178,11 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 			s.naming = NamingTimm
 			c.Naming = NamingTimm
 		}
-		v, err := s.infer()
+		imageSize := 0
+		if c.Config != nil {
+			imageSize = c.Config.Timm.ImageSize
+		}
+		v, err := s.infer(imageSize)
 		if err != nil {
 			return err
 		}
@@ -181,6 +190,9 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 			c.Config = &Config{}
 		} else if err := c.Config.Timm.complete(&v); err != nil {
 			return err
+		}
+		if opts.Heads > 0 && c.Config.Timm == nil {
+			v.Heads = opts.Heads
 		}
 		c.Config.ViTConfig = v
 		if err := v.Validate(); err != nil {
@@ -191,6 +203,13 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 	if v.Family == nn.FamilyViT {
 		v.MaskToken = s.has("embeddings.mask_token")
 		v.Pooler = opts.Pooler && s.has("pooler.dense.weight")
+	}
+	if opts.Interpolation != "" {
+		i := slices.Index(interpolationNames, opts.Interpolation)
+		if i < 0 {
+			return fmt.Errorf("position interpolation %q; it must be one of %v", opts.Interpolation, interpolationNames)
+		}
+		v.Interpolation = nn.Interpolation(i)
 	}
 	c.lay(src, s)
 	for _, t := range s.others {

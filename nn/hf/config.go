@@ -302,6 +302,8 @@ func MarshalConfig(c *Config, dtype string) ([]byte, error) {
 		m["num_register_tokens"], m["rope_theta"] = v.Registers, float(v.RoPE.Theta)
 		m["pos_embed_shift"], m["pos_embed_jitter"], m["pos_embed_rescale"] = orNull(v.RoPE.Shift, 0), orNull(v.RoPE.Jitter, 1), orNull(v.RoPE.Rescale, 1)
 		setDefault(m, "attention_dropout", float(0))
+		setDefault(m, "apply_layernorm", true)
+		setDefault(m, "reshape_hidden_states", true)
 	}
 	usual := nn.InterpolateSize
 	if v.Family == nn.FamilyDINOv2Registers {

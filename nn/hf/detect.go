@@ -171,8 +171,9 @@ func (s *survey) first(names ...string) (string, tensor.Shape) {
 }
 
 // infer reads the architecture off the tensors. What tensors cannot tell is taken from the published models: heads
-// of 64 channels (128 at width 4096), the family's epsilon, exact GELU.
-func (s *survey) infer() (nn.ViTConfig, error) {
+// of 64 channels (128 at width 4096), the family's epsilon, exact GELU. imageSize, if not 0, settles which rows of a
+// position table belong to patches.
+func (s *survey) infer(imageSize int) (nn.ViTConfig, error) {
 	var c nn.ViTConfig
 	hf := s.naming == NamingHF
 	fail := func(format string, args ...any) (nn.ViTConfig, error) {
@@ -268,7 +269,14 @@ func (s *survey) infer() (nn.ViTConfig, error) {
 	if len(pos) != 3 || pos[2] != c.Dim {
 		return fail("the position table has shape %s; expected [1 positions %d]", pos, c.Dim)
 	}
-	for _, extra := range []int{1, 0, 1 + c.Registers} {
+	extras := []int{1, 0, 1 + c.Registers}
+	for _, extra := range extras {
+		if side, ok := root(pos[1] - extra); ok && side == imageSize/c.PatchSize {
+			c.ImageSize = side * c.PatchSize
+			return c, nil
+		}
+	}
+	for _, extra := range extras {
 		if side, ok := root(pos[1] - extra); ok {
 			c.ImageSize = side * c.PatchSize
 			return c, nil

@@ -72,9 +72,12 @@ func ParseProcessor(raw []byte, family nn.Family) (*Processor, error) {
 		return nil, fmt.Errorf("%w: %w", ErrProcessor, err)
 	}
 	f := &fields{m: m}
-	p := &Processor{Extra: map[string]json.RawMessage{}}
+	p := &Processor{}
 	for k, v := range m {
 		if !slices.Contains(processorKeys, k) {
+			if p.Extra == nil {
+				p.Extra = map[string]json.RawMessage{}
+			}
 			p.Extra[k] = v
 		}
 	}
@@ -96,7 +99,9 @@ func ParseProcessor(raw []byte, family nn.Family) (*Processor, error) {
 	p.Size = f.size("size", map[string]Size{ViTProcessor: {Height: 224, Width: 224}, DINOv3Processor: {Height: 224, Width: 224}, BitProcessor: {ShortestEdge: 224}}[p.Kind], p.Kind == BitProcessor)
 	p.Resample = Resample(f.integer("resample", map[string]int{ViTProcessor: 2, DINOv3Processor: 2, BitProcessor: 3}[p.Kind], 0, 5))
 	p.CenterCrop = f.boolean("do_center_crop", p.Kind == BitProcessor)
-	p.Crop = f.size("crop_size", Size{Height: 224, Width: 224}, false)
+	if p.CenterCrop {
+		p.Crop = f.size("crop_size", Size{Height: 224, Width: 224}, false)
+	}
 	p.Rescale = f.boolean("do_rescale", true)
 	p.RescaleFactor = f.number("rescale_factor", 1.0/255)
 	p.Normalize = f.boolean("do_normalize", true)
