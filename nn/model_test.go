@@ -2,6 +2,7 @@ package nn_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels"
@@ -112,3 +113,5 @@ func name(parts ...any) string { return fmt.Sprint(parts...) }
 func fromF64(x []float64, shape ...int) *tensor.Tensor {
 	return tensor.FromF64(append([]float64(nil), x...), shape...)
 }
+
+func contains(s, part string) bool { return strings.Contains(s, part) }

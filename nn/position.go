@@ -23,21 +23,20 @@ func (v *ViT) resample(q *GroupLayout) *tensor.Tensor {
 	if r, ok := v.resamples[key]; ok {
 		return r
 	}
-	host := ResampleMatrix(v.Config.Interpolation, m, q.GridH, q.GridW)
 	dtype := v.CLS.Master.DType()
-	src := tensor.FromF64(host, len(host))
-	cast := tensor.Zeros(dtype, len(host))
-	for i, x := range host {
-		cast.Set(i, x)
-	}
+	var host *tensor.Tensor
 	if dtype == tensor.F64 {
-		cast = src
+		w := resampleMatrix[float64](v.Config.Interpolation, m, q.GridH, q.GridW)
+		host = tensor.FromF64(w, len(w))
+	} else {
+		w := ResampleMatrix(v.Config.Interpolation, m, q.GridH, q.GridW)
+		host = tensor.FromF32(w, len(w))
 	}
 	r, err := tensor.New(v.backend.Allocator(), dtype, q.GridH*q.GridW, m*m)
 	if err != nil {
-		panic(&tensor.OutOfMemory{Device: v.backend.Allocator().Device(), Requested: len(host) * dtype.Size(), Free: -1, Cause: err})
+		panic(&tensor.OutOfMemory{Device: v.backend.Allocator().Device(), Requested: host.NumBytes(), Free: -1, Cause: err})
 	}
-	v.backend.Upload(r.Reshape(len(host)), cast)
+	v.backend.Upload(r.Reshape(host.Len()), host)
 	if v.resamples == nil {
 		v.resamples = map[gridKey]*tensor.Tensor{}
 	}
@@ -46,10 +45,16 @@ func (v *ViT) resample(q *GroupLayout) *tensor.Tensor {
 }
 
 // ResampleMatrix is the bicubic resampling of an m x m grid to gh x gw as a dense matrix [gh·gw, m·m], both grids
-// row by row. Weights are rounded as PyTorch's interpolate rounds them.
-func ResampleMatrix(rule Interpolation, m, gh, gw int) []float64 {
-	rows, cols := axisWeights(rule, m, gh), axisWeights(rule, m, gw)
-	out := make([]float64, gh*gw*m*m)
+// row by row. Weights are rounded to float32 as PyTorch's interpolate rounds them.
+func ResampleMatrix(rule Interpolation, m, gh, gw int) []float32 {
+	return resampleMatrix[float32](rule, m, gh, gw)
+}
+
+type float interface{ float32 | float64 }
+
+func resampleMatrix[T float](rule Interpolation, m, gh, gw int) []T {
+	rows, cols := axisWeights[T](rule, m, gh), axisWeights[T](rule, m, gw)
+	out := make([]T, gh*gw*m*m)
 	for y := 0; y < gh; y++ {
 		for x := 0; x < gw; x++ {
 			dst := out[(y*gw+x)*m*m:]
@@ -67,24 +72,24 @@ func ResampleMatrix(rule Interpolation, m, gh, gw int) []float64 {
 }
 
 // axisWeights is the matrix [g, m] of one axis.
-func axisWeights(rule Interpolation, m, g int) []float64 {
-	w := make([]float64, g*m)
+func axisWeights[T float](rule Interpolation, m, g int) []T {
+	w := make([]T, g*m)
 	if rule == InterpolateAntialias {
 		antialiasWeights(w, m, g)
 		return w
 	}
-	scale := float32(m) / float32(g)
+	scale := T(m) / T(g)
 	if rule == InterpolateOffset {
-		scale = float32(1 / ((float64(g) + 0.1) / float64(m)))
+		scale = T(1 / ((float64(g) + 0.1) / float64(m)))
 	}
 	for i := 0; i < g; i++ {
-		src := scale*(float32(i)+0.5) - 0.5
-		base := float32(math.Floor(float64(src)))
+		src := scale*(T(i)+0.5) - 0.5
+		base := T(math.Floor(float64(src)))
 		f := src - base
-		taps := [4]float32{outer(f + 1), inner(f), inner(1 - f), outer(2 - f)}
+		taps := [4]T{outer(f + 1), inner(f), inner(1 - f), outer(2 - f)}
 		for k, c := range taps {
 			j := min(max(int(base)-1+k, 0), m-1)
-			w[i*m+j] += float64(c)
+			w[i*m+j] += c
 		}
 	}
 	return w
@@ -92,48 +97,47 @@ func axisWeights(rule Interpolation, m, g int) []float64 {
 
 // inner and outer are the two pieces of the cubic convolution kernel with A = -0.75, for distances up to 1 and
 // from 1 to 2 (Keys, "Cubic convolution interpolation for digital image processing", 1981).
-func inner(x float32) float32 {
+func inner[T float](x T) T {
 	const a = -0.75
 	return ((a+2)*x-(a+3))*x*x + 1
 }
 
-func outer(x float32) float32 {
+func outer[T float](x T) T {
 	const a = -0.75
 	return ((a*x-5*a)*x+8*a)*x - 4*a
 }
 
 // antialiasWeights widens the kernel (A = -0.5) when shrinking and cuts it at the border, weights normalised.
-func antialiasWeights(w []float64, m, g int) {
+func antialiasWeights[T float](w []T, m, g int) {
 	if m == g {
 		for i := 0; i < m; i++ {
 			w[i*m+i] = 1
 		}
 		return
 	}
-	scale := float32(m) / float32(g)
-	support, inv := 2*max(scale, 1), float32(1)
+	scale := T(m) / T(g)
+	support, inv := 2*max(scale, 1), T(1)
 	if scale >= 1 {
 		inv = 1 / scale
 	}
 	for i := 0; i < g; i++ {
-		center := scale * (float32(i) + 0.5)
+		center := scale * (T(i) + 0.5)
 		lo := max(int(center-support+0.5), 0)
 		n := min(int(center+support+0.5), m) - lo
-		sum := float32(0)
+		sum := T(0)
 		row := w[i*m : (i+1)*m]
 		for j := 0; j < n; j++ {
-			c := cubic((float32(j+lo) - center + 0.5) * inv)
-			row[lo+j] = float64(c)
-			sum += c
+			row[lo+j] = cubic((T(j+lo) - center + 0.5) * inv)
+			sum += row[lo+j]
 		}
 		for j := 0; j < n; j++ {
-			row[lo+j] = float64(float32(row[lo+j]) / sum)
+			row[lo+j] /= sum
 		}
 	}
 }
 
 // cubic is the convolution kernel with A = -0.5.
-func cubic(x float32) float32 {
+func cubic[T float](x T) T {
 	const a = -0.5
 	x = max(x, -x)
 	switch {
