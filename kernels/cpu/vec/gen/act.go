@@ -12,7 +12,7 @@ import "math"
 // degree 5 (5e-9). Both were fitted in float64 by Lawson's iteration.
 var activations = []kernel{
 	{
-		name: "gelu", doc: "is dst = x·Φ(x); dst may be x", slices: []string{"dst", "x"}, unroll: 2, exp: true,
+		name: "gelu", doc: "is dst = x·Φ(x); dst may be x", slices: []string{"dst", "x"}, unroll: 2, exp: true, keep: normalConstants,
 		body: func(l *loop) {
 			l.load("x", l.t(0))
 			normal(l)
@@ -24,7 +24,7 @@ var activations = []kernel{
 		},
 	},
 	{
-		name: "geluGrad", doc: "is dx = dy·(Φ(x) + x·φ(x)); dx may be dy or x", slices: []string{"dx", "dy", "x"}, unroll: 2, exp: true,
+		name: "geluGrad", doc: "is dx = dy·(Φ(x) + x·φ(x)); dx may be dy or x", slices: []string{"dx", "dy", "x"}, unroll: 2, exp: true, keep: normalConstants,
 		body: func(l *loop) {
 			l.load("x", l.t(0))
 			normal(l)
@@ -43,21 +43,21 @@ var activations = []kernel{
 	sigmoidKernel("silu", "is dst = x·σ(x)", func(l *loop) {
 		l.clamp(l.t(0), "hundred", l.t(1))
 		l.emit("VMOVAPS %s, %s", l.t(1), l.t(2))
-	}),
+	}, "hundred"),
 	sigmoidGradKernel("siluGrad", "is dx = dy·(x·σ(x))'", func(l *loop) {
 		l.clamp(l.t(0), "hundred", l.t(1))
 		l.emit("VMOVAPS %s, %s", l.t(1), l.t(2))
 		l.emit("VMOVUPS %s, %s", l.c("one"), l.t(6))
-	}),
+	}, "hundred", "minusHundred"),
 	sigmoidKernel("quickGELU", "is dst = x·σ(1.702·x)", func(l *loop) {
 		l.clamp(l.t(0), "hundred", l.t(1))
 		l.emit("VMULPS %s, %s, %s", l.c("quick"), l.t(1), l.t(2))
-	}),
+	}, "hundred", "quick"),
 	sigmoidGradKernel("quickGELUGrad", "is dx = dy·(x·σ(1.702·x))'", func(l *loop) {
 		l.clamp(l.t(0), "hundred", l.t(1))
 		l.emit("VMULPS %s, %s, %s", l.c("quick"), l.t(1), l.t(2))
 		l.emit("VMOVUPS %s, %s", l.c("quick"), l.t(6))
-	}),
+	}, "hundred", "minusHundred", "quick"),
 	sigmoidKernel("geluTanh", "is dst = x·σ(2·√(2/π)·(x+0.044715·x³))", func(l *loop) {
 		// Beyond 10.06 the sigmoid is 0 or 1 in float32.
 		l.clamp(l.t(0), "saturated", l.t(1))
@@ -65,7 +65,7 @@ var activations = []kernel{
 		l.emit("VMOVUPS %s, %s", l.c("tanhLinear"), l.t(3))
 		l.emit("VFMADD231PS %s, %s, %s", l.c("tanhCubic"), l.t(2), l.t(3))
 		l.emit("VMULPS %s, %s, %s", l.t(3), l.t(1), l.t(2))
-	}),
+	}, "saturated", "minusSaturated", "tanhLinear", "tanhCubic", "tanhCubic3"),
 	sigmoidGradKernel("geluTanhGrad", "is dx = dy·(x·σ(2·√(2/π)·(x+0.044715·x³)))'", func(l *loop) {
 		l.clamp(l.t(0), "saturated", l.t(1))
 		l.emit("VMULPS %s, %s, %s", l.t(1), l.t(1), l.t(2))
@@ -74,7 +74,7 @@ var activations = []kernel{
 		l.emit("VFMADD231PS %s, %s, %s", l.c("tanhCubic"), l.t(2), l.t(3))
 		l.emit("VFMADD231PS %s, %s, %s", l.c("tanhCubic3"), l.t(2), l.t(6))
 		l.emit("VMULPS %s, %s, %s", l.t(3), l.t(1), l.t(2))
-	}),
+	}, "saturated", "minusSaturated", "tanhLinear", "tanhCubic", "tanhCubic3"),
 	{
 		name: "relu", doc: "is dst = max(x, 0); dst may be x", slices: []string{"dst", "x"}, unroll: 4,
 		body: func(l *loop) {
@@ -101,7 +101,7 @@ var activations = []kernel{
 		},
 	},
 	{
-		name: "tanh", doc: "is dst = tanh(x); dst may be x", slices: []string{"dst", "x"}, unroll: 2, exp: true,
+		name: "tanh", doc: "is dst = tanh(x); dst may be x", slices: []string{"dst", "x"}, unroll: 2, exp: true, keep: []string{"absolute", "minusTwo", "sign", "small", "tanh0", "tanh1", "tanh2", "tanh3", "tanh4", "tanh5"},
 		body: func(l *loop) {
 			l.load("x", l.t(0))
 			l.emit("VANDPS %s, %s, %s", l.c("absolute"), l.t(0), l.t(1))
@@ -149,10 +149,13 @@ var activations = []kernel{
 	},
 }
 
+// normalConstants are what normal uses most of.
+var normalConstants = []string{"phi8", "phi7", "phi6", "phi5", "phi4", "phi3", "phi2", "phi1", "phi0", "minusHalf", "three", "minusSix"}
+
 // sigmoidKernel is dst = x·σ(z) for the z that arg makes of x: x in register 0 to clamped x in 1 and z in 2.
-func sigmoidKernel(name, doc string, arg func(l *loop)) kernel {
+func sigmoidKernel(name, doc string, arg func(l *loop), consts ...string) kernel {
 	return kernel{
-		name: name, doc: doc + "; dst may be x", slices: []string{"dst", "x"}, unroll: 2, exp: true,
+		name: name, doc: doc + "; dst may be x", slices: []string{"dst", "x"}, unroll: 2, exp: true, keep: append([]string{"sign", "minusHundred"}, consts...),
 		body: func(l *loop) {
 			l.load("x", l.t(0))
 			arg(l)
@@ -167,9 +170,9 @@ func sigmoidKernel(name, doc string, arg func(l *loop)) kernel {
 }
 
 // sigmoidGradKernel is dx = dy·(σ(z) + x·z'·σ(z)·σ(-z)); arg leaves z' in register 6.
-func sigmoidGradKernel(name, doc string, arg func(l *loop)) kernel {
+func sigmoidGradKernel(name, doc string, arg func(l *loop), consts ...string) kernel {
 	return kernel{
-		name: name, doc: doc + "; dx may be dy or x", slices: []string{"dx", "dy", "x"}, unroll: 2, exp: true,
+		name: name, doc: doc + "; dx may be dy or x", slices: []string{"dx", "dy", "x"}, unroll: 2, exp: true, keep: append([]string{"sign"}, consts...),
 		body: func(l *loop) {
 			l.load("x", l.t(0))
 			arg(l)

@@ -32,8 +32,9 @@ type kernel struct {
 	results []string // float32 results
 	max     bool     // results are maxima instead of sums
 	unroll  int
-	exp     bool // the body calls exp
-	whole   bool // the assembly does whole vectors only, the portable loop the rest
+	exp     bool     // the body calls exp
+	keep    []string // constants to hold in registers where there are 32
+	whole   bool     // the assembly does whole vectors only, the portable loop the rest
 	body    func(l *loop)
 }
 
@@ -289,6 +290,12 @@ func (l *loop) prologue(at map[string]int) {
 				l.consts[c] = true
 				l.emit("VMOVUPS %s<>(SB), %s", c, l.reserve("const "+c))
 			}
+		}
+	}
+	if l.regs == 32 {
+		for _, c := range l.keep {
+			l.consts[c] = true
+			l.emit("VMOVUPS %s<>(SB), %s", c, l.reserve("const "+c))
 		}
 	}
 	for _, r := range l.results {
