@@ -69,9 +69,8 @@ func (c product) String() string {
 type built struct {
 	g          kernels.Gemm
 	out, pre   guarded
-	want, sure []float64 // expected Out, and how large the sums' terms were
+	want, sure []float64 // expected Out, and how large the sums' terms were; 0 where it is not written
 	wantPre    []float64
-	was        []float64
 }
 
 func build(c product, seed uint64) *built {
@@ -126,35 +125,21 @@ func (b *built) expect(c product) {
 	if alpha == 0 {
 		alpha = 1
 	}
-	_, ca := kernels.Matrix(g.A)
-	_, cb := kernels.Matrix(g.B)
 	_, co := kernels.Matrix(g.Out)
-	values := func(t *tensor.Tensor) []float64 {
-		v := make([]float64, t.Len())
-		for i := range v {
-			v[i] = t.At(i)
-		}
-		return v
-	}
-	av, bv := values(g.A), values(g.B)
-	b.was = values(g.Out)
-	b.want, b.sure = append([]float64(nil), b.was...), make([]float64, len(b.was))
+	av, bv := rowsAlongK(g.A, c.m, c.k, g.ACol, c.transA), rowsAlongK(g.B, c.n, c.k, g.BCol, !c.transB)
+	b.want = values(g.Out)
+	b.sure = make([]float64, len(b.want))
 	if g.Pre != nil {
 		b.wantPre = values(g.Pre)
 	}
 	for m := range c.m {
 		for n := range c.n {
 			acc, size := 0.0, 0.0
-			for k := range c.k {
-				ai, bi := m*ca+g.ACol+k, k*cb+g.BCol+n
-				if c.transA {
-					ai = k*ca + g.ACol + m
-				}
-				if c.transB {
-					bi = n*cb + g.BCol + k
-				}
-				acc += av[ai] * bv[bi]
-				size += math.Abs(av[ai] * bv[bi])
+			row := bv[n*c.k : (n+1)*c.k]
+			for k, v := range av[m*c.k : (m+1)*c.k] {
+				p := v * row[k]
+				acc += p
+				size += math.Abs(p)
 			}
 			i := m*co + g.OutCol + n
 			z := alpha * acc
@@ -178,12 +163,36 @@ func (b *built) expect(c product) {
 				y += g.Residual.At(i)
 			}
 			if g.Accumulate {
-				y += b.was[i]
+				y += b.want[i]
 			}
 			b.want[i] = y
 			b.sure[i] = math.Abs(alpha)*size + 4
 		}
 	}
+}
+
+func values(t *tensor.Tensor) []float64 {
+	v := make([]float64, t.Len())
+	for i := range v {
+		v[i] = t.At(i)
+	}
+	return v
+}
+
+// rowsAlongK lays an operand out as rows of k elements, one for each row of A or column of B.
+func rowsAlongK(t *tensor.Tensor, rows, k, col int, acrossK bool) []float64 {
+	_, ld := kernels.Matrix(t)
+	v := make([]float64, rows*k)
+	for i := range rows {
+		for p := range k {
+			if acrossK {
+				v[i*k+p] = t.At(p*ld + col + i)
+			} else {
+				v[i*k+p] = t.At(i*ld + col + p)
+			}
+		}
+	}
+	return v
 }
 
 func plainActivation(x float64, a kernels.Activation) float64 {
@@ -252,10 +261,29 @@ func (b *built) check(t *testing.T, c product) {
 func run(t *testing.T, p *pool.Pool, c product, seed uint64) *built {
 	t.Helper()
 	b := build(c, seed)
+	b.run(t, p, c)
+	return b
+}
+
+func (b *built) run(t *testing.T, p *pool.Pool, c product) {
+	t.Helper()
 	b.poison(c)
 	New(p).Run(&b.g)
 	b.check(t, c)
-	return b
+}
+
+// runEachKernel runs one case on every kernel, with the expected values computed once.
+func runEachKernel(t *testing.T, threads int, c product, seed uint64) {
+	t.Helper()
+	b := build(c, seed)
+	was := append([]byte(nil), b.out.Bytes()...)
+	p := pool.New(threads)
+	defer p.Close()
+	eachKernel(t, func(t *testing.T) {
+		t.Helper()
+		copy(b.out.Bytes(), was)
+		b.run(t, p, c)
+	})
 }
 
 func newPool(t *testing.T, threads int) *pool.Pool {
@@ -313,21 +341,17 @@ func TestRunEpilogue(t *testing.T) {
 			c.bias, c.pre, c.act, c.gradOf, c.residual, c.gamma, c.rows, c.accumulate = true, true, kernels.Tanh, true, "own", true, true, true
 		},
 	}
-	eachKernel(t, func(t *testing.T) {
-		p := newPool(t, 2)
-		for _, s := range shapes {
-			for i, piece := range pieces {
-				for _, in := range []tensor.DType{tensor.F32, tensor.BF16} {
-					for _, out := range []tensor.DType{in, tensor.F32} {
-						c := s
-						c.in, c.out = in, out
-						piece(&c)
-						run(t, p, c, uint64(i))
-					}
-				}
+	types := [][2]tensor.DType{{tensor.F32, tensor.F32}, {tensor.BF16, tensor.BF16}, {tensor.BF16, tensor.F32}}
+	for _, s := range shapes {
+		for i, piece := range pieces {
+			for _, d := range types {
+				c := s
+				c.in, c.out = d[0], d[1]
+				piece(&c)
+				runEachKernel(t, 2, c, uint64(i))
 			}
 		}
-	})
+	}
 }
 
 // Products large enough for every strategy: shared A, shared B, both, several column groups and K groups.
@@ -338,20 +362,17 @@ func TestRunStrategies(t *testing.T) {
 		if small {
 			l2, l3 = 16<<10, 32<<10 // as if on a machine with hardly any cache: many blocks
 		}
-		eachKernel(t, func(t *testing.T) {
-			p := newPool(t, 2)
-			for i, c := range []product{
-				{m: 30, n: 600, k: 50, transB: true, bias: true},
-				{m: 300, n: 70, k: 64},
-				{m: 70, n: 600, k: 90, transA: true, residual: "out"},
-				{m: 200, n: 210, k: 800, transB: true, bias: true, act: kernels.GELU},
-				{m: 20, n: 24, k: 5000, transA: true},
-				{m: 190, n: 180, k: 4700, rows: true, accumulate: true},
-				{m: 190, n: 180, k: 4700, transB: true, gamma: true},
-			} {
-				run(t, p, c, uint64(i))
-			}
-		})
+		for i, c := range []product{
+			{m: 30, n: 600, k: 50, transB: true, bias: true},
+			{m: 300, n: 70, k: 64},
+			{m: 70, n: 600, k: 90, transA: true, residual: "out"},
+			{m: 200, n: 210, k: 800, transB: true, bias: true, act: kernels.GELU},
+			{m: 20, n: 24, k: 5000, transA: true},
+			{m: 190, n: 180, k: 4500, rows: true, accumulate: true},
+			{m: 190, n: 180, k: 4500, transB: true, gamma: true},
+		} {
+			runEachKernel(t, 2, c, uint64(i))
+		}
 	}
 }
 

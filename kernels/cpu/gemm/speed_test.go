@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cpu/pool"
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -47,4 +49,53 @@ func BenchmarkMultiply(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkRun measures whole products of a ViT-S, packing included, against the peak of the same moment.
+func BenchmarkRun(b *testing.B) {
+	was := vec.Active()
+	defer vec.Use(was)
+	for isa := vec.Best; isa > vec.Generic; isa-- {
+		vec.Use(isa)
+		for _, s := range [][3]int{{3152, 384, 384}, {3152, 1152, 384}, {3152, 1536, 384}, {3152, 384, 1536}, {197, 384, 384}, {197, 1152, 384}, {197, 1536, 384}, {197, 384, 1536}, {48, 65536, 256}, {1152, 384, 3152}} {
+			for _, trans := range []string{"NT", "NN", "TN"} {
+				for threads := 1; threads <= 2; threads++ {
+					b.Run(fmt.Sprintf("%s/%dx%dx%d/%s/%d", isa, s[0], s[1], s[2], trans, threads), func(b *testing.B) {
+						p := pool.New(threads)
+						defer p.Close()
+						g := operands(s[0], s[1], s[2], trans)
+						x := New(p)
+						for b.Loop() {
+							v, share := share(func() { x.Run(&g) }, 2*float64(g.M)*float64(g.N)*float64(g.K), threads, 12)
+							b.ReportMetric(v, "GFLOP/s")
+							b.ReportMetric(100*share, "%peak")
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+func operands(m, n, k int, trans string) kernels.Gemm {
+	r := tensor.NewRand(5, 0, 0, 0)
+	make := func(rows, cols int) *tensor.Tensor {
+		t := tensor.Zeros(tensor.F32, rows, cols)
+		for i, v := 0, t.F32(); i < len(v); i++ {
+			v[i] = float32(r.Uint32()>>8)/(1<<23) - 1
+		}
+		return t
+	}
+	g := kernels.Gemm{M: m, N: n, K: k, TransA: trans[0] == 'T', TransB: trans[1] == 'T', Out: tensor.Zeros(tensor.F32, m, n)}
+	if g.TransA {
+		g.A = make(k, m)
+	} else {
+		g.A = make(m, k)
+	}
+	if g.TransB {
+		g.B = make(n, k)
+	} else {
+		g.B = make(k, n)
+	}
+	return g
 }
