@@ -6,6 +6,7 @@ type Config struct {
 	DinoHead     DinoHead     `json:"dino_head" doc:"projection head and loss on the CLS token"`
 	IBOT         IBOT         `json:"ibot" doc:"loss on masked patches; a weight above 0 makes the recipe DINOv2-like, 0 makes it DINO v1"`
 	KoLeo        KoLeo        `json:"koleo" doc:"entropy estimator that spreads the CLS features of a batch"`
+	Gram         Gram         `json:"gram" doc:"anchor for patch similarities, a late stage of DINOv3"`
 	Distribution Distribution `json:"distribution" doc:"ranks and number formats"`
 	Train        Train        `json:"train" doc:"model, length, schedules, saving"`
 	Optim        Optim        `json:"optim" doc:"AdamW beyond the learning rate"`
@@ -29,6 +30,7 @@ func Default() *Config {
 			OutDim: 65536, MaskSampleProbability: .5, MaskRatioMinMax: Pair{.1, .5},
 			HiddenDim: 2048, BottleneckDim: 256, NLayers: 3, MaskTarget: "uniform",
 		},
+		Gram:         Gram{UpdateFrequency: 50000},
 		Distribution: Distribution{Type: "ddp", MixedPrecision: "bf16", DowncastBF16: "no"},
 		Train: Train{
 			ModelName: "test_dinov2", ModelType: "facebook/dinov2-with-registers-base",

@@ -28,3 +28,12 @@ type IBOT struct {
 type KoLeo struct {
 	LossWeight float64 `json:"loss_weight" min:"0" doc:"weight of the regulariser; DINOv2 and DINOv3 use 0.1"`
 }
+
+// Gram anchors the similarities between patches to those of an earlier teacher (DINOv3).
+type Gram struct {
+	LossWeight      float64 `json:"loss_weight" min:"0" doc:"weight of the Gram loss; 0 leaves it out"`
+	FirstUpdate     int     `json:"it_first_update" min:"0" doc:"step at which the anchor is copied from the teacher; the loss is 0 before"`
+	UpdateFrequency int     `json:"update_frequency" min:"0" doc:"steps between later copies; 0 keeps the first"`
+	MaxUpdates      int     `json:"max_updates" min:"0" doc:"later copies at most"`
+	RemoveNeg       bool    `json:"remove_neg" doc:"set negative similarities of both sides to 0"`
+}
