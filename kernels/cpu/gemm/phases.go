@@ -62,11 +62,11 @@ func (p *plan) packTile(dst *float32, tile, from, to int) {
 }
 
 func (p *plan) packB(dst *float32, from, to, j, end int) {
-	src := p.b.at(from, j)
+	row, col := from, j
 	if p.transB {
-		src = p.b.at(j, from)
+		row, col = j, from
 	}
-	packB(p.kn, dst, src, p.b.ld, to-from, end-j, p.transB, p.b.bf16)
+	packB(p.kn, dst, p.b.at(row, col), p.b.ld, to-from, end-j, p.transB, p.b.bf16)
 }
 
 // tilePhase multiplies: a task is a block of row tiles and columns.
