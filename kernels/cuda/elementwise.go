@@ -38,7 +38,7 @@ func (b *Backend) ScaleRowsCols(out, x, row, col *tensor.Tensor) {
 	kernels.CheckScaleRowsCols(out, x, row, col)
 	mustDevice(x.DType())
 	_, cols := kernels.Matrix(x)
-	name, per := form("scale_rows_cols", vec(cols, out, x), x)
+	name, per := form("scale_rows_cols", vec(cols, out, x, col), x)
 	b.args.reset().ptr(out).ptr(x).any(row).any(col).i32(cols, x.Len())
 	b.each("elementwise", name, x.Len(), per)
 }

@@ -32,26 +32,20 @@ func (b *Backend) Gemm(g kernels.Gemm) {
 }
 
 // fitsTensorCores reports whether version 2 can read the operands: bf16, rows and first columns on 16-byte
-// boundaries, and the output's first column on a boundary of four elements.
+// boundaries.
 func (b *Backend) fitsTensorCores(g *kernels.Gemm) bool {
-	if g.A.DType() != tensor.BF16 {
-		return false
-	}
 	_, lda := kernels.Matrix(g.A)
 	_, ldb := kernels.Matrix(g.B)
+	return g.A.DType() == tensor.BF16 && lda%8 == 0 && ldb%8 == 0 && g.ACol%8 == 0 && g.BCol%8 == 0 && g.A.Addr()%16 == 0 && g.B.Addr()%16 == 0
+}
+
+// wideOutput reports whether the epilogue can work on four neighbouring columns at a time.
+func wideOutput(g *kernels.Gemm) bool {
 	_, ldo := kernels.Matrix(g.Out)
-	if lda%8 != 0 || ldb%8 != 0 || g.ACol%8 != 0 || g.BCol%8 != 0 || g.A.Addr()%16 != 0 || g.B.Addr()%16 != 0 {
+	if g.N%4 != 0 || g.OutCol%4 != 0 {
 		return false
 	}
-	if ldo%4 != 0 || g.N%4 != 0 {
-		return true // the kernel writes element by element
-	}
-	size := uint64(4 * g.Out.DType().Size())
-	out := g.Out.Addr() + uint64(g.OutCol*g.Out.DType().Size())
-	if out%size != 0 {
-		return false
-	}
-	return g.Residual == nil || (g.Residual.Addr()+uint64(g.OutCol*g.Out.DType().Size()))%size == 0
+	return vec(ldo, g.Out, g.Pre, g.GradOf, g.Residual, g.Bias, g.Gamma)
 }
 
 // splits is the number of parts K is cut into: enough blocks to occupy the device when the output has few
@@ -112,5 +106,5 @@ func (b *Backend) gemmArgs(g *kernels.Gemm, partial *tensor.Tensor, part int) {
 	a := b.args.reset()
 	a.u64(g.A.Addr() + uint64(g.ACol*g.A.DType().Size())).u64(g.B.Addr() + uint64(g.BCol*g.B.DType().Size())).u64(plain(g.Out))
 	a.u64(col(g.Pre)).u64(col(g.GradOf)).u64(plain(g.Residual)).any(g.Bias).any(g.Gamma).any(g.RowScale).ptr(partial)
-	a.i32(g.M, g.N, g.K, lda, ldb, ldo).bool(g.TransA).bool(g.TransB).i32(int(g.Act), int(g.ActGrad)).bool(g.Accumulate).i32(part).f32(alpha).i32(0)
+	a.i32(g.M, g.N, g.K, lda, ldb, ldo).bool(g.TransA).bool(g.TransB).i32(int(g.Act), int(g.ActGrad)).bool(g.Accumulate).i32(part).f32(alpha).bool(wideOutput(g))
 }

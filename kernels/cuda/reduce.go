@@ -85,7 +85,7 @@ func (b *Backend) ColMoments(mean, variance, x *tensor.Tensor) {
 	kernels.CheckColMoments(mean, variance, x)
 	mustDevice(x.DType())
 	rows, cols := kernels.Matrix(x)
-	name, per := form("col_moments", vec(cols, x), x)
+	name, per := form("col_moments", vec(cols, x, mean, variance), x)
 	b.args.reset().ptr(mean).ptr(variance).ptr(x).i32(rows, cols)
 	threads := (cols + per - 1) / per
 	b.run("reduce", name, [3]int{(threads + 127) / 128, 1, 1}, [3]int{128, 1, 1}, 0)

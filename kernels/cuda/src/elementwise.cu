@@ -66,7 +66,11 @@ FOR_TYPES(SCALE)
     int r = i / cols, c = i - r * cols; \
     Vec<N> p = load_vec<N>(x + i); \
     float s = row ? at(row, r) : 1.0f; \
-    for (int j = 0; j < N; j++) p.v[j] *= col ? s * at(col, c + j) : s; \
+    for (int j = 0; j < N; j++) p.v[j] *= s; \
+    if (col) { \
+      Vec<N> w = at_vec<N>(col, c); \
+      for (int j = 0; j < N; j++) p.v[j] *= w.v[j]; \
+    } \
     store_vec<N>(out + i, p); \
   }
 FOR_TYPES(SCALE_ROWS_COLS)

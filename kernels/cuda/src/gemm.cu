@@ -155,7 +155,6 @@ template <bool TA, bool TB, class O> DEVICE void gemm_v2(const Gemm &g) {
         *(float2v *)(patch(i * 16 + h * 8 + (lane >> 2), j * 2 + ((lane & 3) >> 1)) + (lane & 1) * 2) = two;
       }
   sync_warp();
-  bool wide = (g.ldo & 3) == 0 && (g.n & 3) == 0;
 #pragma unroll 1
   for (int e = lane; e < 64 * 16; e += 32) {
     int row = e >> 4, chunk = e & 15;
@@ -164,10 +163,14 @@ template <bool TA, bool TB, class O> DEVICE void gemm_v2(const Gemm &g) {
     Vec<4> v = load_vec<4>(patch(row, chunk));
     if (g.partial) {
       float *to = g.partial + ((i64)block_z * g.m + m) * g.n + n;
+      if ((g.n & 3) == 0) {
+        store_vec<4>(to, v);
+      } else {
 #pragma unroll
-      for (int j = 0; j < 4; j++)
-        if (n + j < g.n) to[j] = v.v[j];
-    } else if (wide) {
+        for (int j = 0; j < 4; j++)
+          if (n + j < g.n) to[j] = v.v[j];
+      }
+    } else if (g.wide) {
       epilogue<O, 4>(g, m, n, v);
     } else {
 #pragma unroll 1

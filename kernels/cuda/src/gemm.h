@@ -12,33 +12,49 @@ struct Gemm { // mirrored by gemm.go
   int trans_a, trans_b;
   int act, act_grad, accumulate, k_split;
   float alpha;
-  int pad;
+  int wide; // columns come in fours and every address is a multiple of four elements
 };
 
-// Finishes N neighbouring columns of one row. at is the offset of the first in out, pre, grad_of and residual.
-template <class O, int N> DEVICE void epilogue(const Gemm &g, int m, int n, Vec<N> acc) {
+// Finishes N neighbouring columns of one row. With N = 4 every address is a multiple of four elements.
+template <class O, int N> DEVICE void epilogue(const Gemm &g, int m, int n, Vec<N> z) {
   i64 where = (i64)m * g.ldo + n;
-  float rs = g.row_scale ? at(g.row_scale, m) : 1.0f;
 #pragma unroll
-  for (int j = 0; j < N; j++) {
-    float z = acc.v[j] * g.alpha;
-    if (g.bias) z += at(g.bias, n + j);
-    if (g.pre) put(g.pre, where + j, z);
-    if (g.act) z = activate(g.act, z);
-    if (g.grad_of) z *= activate_grad(g.act_grad, at(g.grad_of, where + j));
-    if (g.gamma) z *= at(g.gamma, n + j);
-    acc.v[j] = z * rs;
+  for (int j = 0; j < N; j++) z.v[j] *= g.alpha;
+  if (g.bias) {
+    Vec<N> b = at_vec<N>(g.bias, n);
+#pragma unroll
+    for (int j = 0; j < N; j++) z.v[j] += b.v[j];
+  }
+  if (g.pre) put_vec<N>(g.pre, where, z);
+  if (g.act) {
+#pragma unroll
+    for (int j = 0; j < N; j++) z.v[j] = activate(g.act, z.v[j]);
+  }
+  if (g.grad_of) {
+    Vec<N> x = at_vec<N>(g.grad_of, where);
+#pragma unroll
+    for (int j = 0; j < N; j++) z.v[j] *= activate_grad(g.act_grad, x.v[j]);
+  }
+  if (g.gamma) {
+    Vec<N> w = at_vec<N>(g.gamma, n);
+#pragma unroll
+    for (int j = 0; j < N; j++) z.v[j] *= w.v[j];
+  }
+  if (g.row_scale) {
+    float s = at(g.row_scale, m);
+#pragma unroll
+    for (int j = 0; j < N; j++) z.v[j] *= s;
   }
   O *out = (O *)g.out + where;
   if (g.residual) {
     Vec<N> r = load_vec<N>((const O *)g.residual + where);
 #pragma unroll
-    for (int j = 0; j < N; j++) acc.v[j] += r.v[j];
+    for (int j = 0; j < N; j++) z.v[j] += r.v[j];
   }
   if (g.accumulate) {
     Vec<N> o = load_vec<N>(out);
 #pragma unroll
-    for (int j = 0; j < N; j++) acc.v[j] += o.v[j];
+    for (int j = 0; j < N; j++) z.v[j] += o.v[j];
   }
-  store_vec<N>(out, acc);
+  store_vec<N>(out, z);
 }

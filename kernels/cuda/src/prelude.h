@@ -106,6 +106,17 @@ DEVICE void put(Any p, i64 i, float v) {
     store((float *)p + i, v);
 }
 
+// N neighbouring elements; with N = 4 the address is a multiple of four elements.
+template <int N> DEVICE Vec<N> at_vec(Any p, i64 i) {
+  return p & 1 ? load_vec<N>((const bf16 *)(p - 1) + i) : load_vec<N>((const float *)p + i);
+}
+template <int N> DEVICE void put_vec(Any p, i64 i, const Vec<N> &v) {
+  if (p & 1)
+    store_vec<N>((bf16 *)(p - 1) + i, v);
+  else
+    store_vec<N>((float *)p + i, v);
+}
+
 // ---- functions ----
 
 DEVICE float exp2_fast(float x) {

@@ -11,7 +11,11 @@ template <int N, class F> DEVICE void over(int cols, F f) {
 
 template <class T, int N> DEVICE Vec<N> logits(const T *x, const float *centre, int c, float inv_temp) {
   Vec<N> a = load_vec<N>(x + c);
-  for (int j = 0; j < N; j++) a.v[j] = (centre ? a.v[j] - centre[c + j] : a.v[j]) * inv_temp;
+  if (centre) {
+    Vec<N> m = load_vec<N>(centre + c);
+    for (int j = 0; j < N; j++) a.v[j] -= m.v[j];
+  }
+  for (int j = 0; j < N; j++) a.v[j] *= inv_temp;
   return a;
 }
 
@@ -23,19 +27,17 @@ DEVICE void row_lse(float *scratch, float *lse, const T *x, const float *centre,
   bool live = r < rows;
   if (!live) r = rows - 1;
   const T *px = x + (i64)r * cols;
-  float m = -INF, s = 0;
+  float m = -3.0e38f, s = 0; // finite, so that differences are never NaN
   over<N>(cols, [&](int c) {
     Vec<N> a = logits<T, N>(px, centre, c, inv_temp);
     float top = m;
     for (int j = 0; j < N; j++) top = max_(top, a.v[j]);
-    if (top > m) {
-      s *= exp_(m - top);
-      m = top;
-    }
+    s *= exp_(m - top); // without a branch: the warp stays together and its loads whole
+    m = top;
     for (int j = 0; j < N; j++) s += exp_(a.v[j] - m);
   });
   float top = group_max(m, scratch);
-  s = group_sum(m == -INF ? 0.0f : s * exp_(m - top), scratch);
+  s = group_sum(s * exp_(m - top), scratch);
   if (live && tid_x == 0) lse[r] = top + log_(s);
 }
 
@@ -51,7 +53,9 @@ DEVICE void col_sum_exp(float *partial, const T *x, const float *centre, const f
     Vec<N> a = logits<T, N>(x + (i64)r * cols, centre, c, inv_temp);
     for (int j = 0; j < N; j++) s[j] += exp_(a.v[j] - lse[r]);
   }
-  for (int j = 0; j < N; j++) partial[(i64)block_y * cols + c + j] = s[j];
+  Vec<N> v;
+  for (int j = 0; j < N; j++) v.v[j] = s[j];
+  store_vec<N>(partial + (i64)block_y * cols + c, v);
 }
 
 template <class T, int N>

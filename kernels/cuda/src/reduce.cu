@@ -36,7 +36,9 @@ KERNEL THREADS(256) void reduce_all(float *out, const float *partial, float scal
       Vec<N> a = load_vec<N>(x + (i64)r * cols + c); \
       for (int j = 0; j < N; j++) s[j] += a.v[j]; \
     } \
-    for (int j = 0; j < N; j++) partial[(i64)block_y * cols + c + j] = s[j]; \
+    Vec<N> v; \
+    for (int j = 0; j < N; j++) v.v[j] = s[j]; \
+    store_vec<N>(partial + (i64)block_y * cols + c, v); \
   } \
   /* mean and variance by columns: one thread for N columns, two passes */ \
   KERNEL THREADS(128) void col_moments_##S(float *mean, float *variance, const T *x, int rows, int cols) { \
@@ -53,10 +55,13 @@ KERNEL THREADS(256) void reduce_all(float *out, const float *partial, float scal
       Vec<N> a = load_vec<N>(x + (i64)r * cols + c); \
       for (int j = 0; j < N; j++) q[j] = fma_(a.v[j] - s[j], a.v[j] - s[j], q[j]); \
     } \
+    Vec<N> vm, vv; \
     for (int j = 0; j < N; j++) { \
-      mean[c + j] = s[j]; \
-      variance[c + j] = q[j] / (float)rows; \
+      vm.v[j] = s[j]; \
+      vv.v[j] = q[j] / (float)rows; \
     } \
+    store_vec<N>(mean + c, vm); \
+    store_vec<N>(variance + c, vv); \
   } \
   /* partial[b] = Σ of the elements of block b, chunk elements each */ \
   KERNEL THREADS(256) void sum_##S(float *partial, const T *x, int n, int chunk) { \

@@ -35,8 +35,8 @@ DEVICE void layer_norm(float *scratch, T *y, float *mean, float *rstd, const T *
   }
   T *py = y + (i64)r * cols;
   over<N>(cols, [&](int c) {
-    Vec<N> a = load_vec<N>(px + c);
-    for (int j = 0; j < N; j++) a.v[j] = fma_((a.v[j] - mu) * rs, at(gamma, c + j), at(beta, c + j));
+    Vec<N> a = load_vec<N>(px + c), g = at_vec<N>(gamma, c), b = at_vec<N>(beta, c);
+    for (int j = 0; j < N; j++) a.v[j] = fma_((a.v[j] - mu) * rs, g.v[j], b.v[j]);
     store_vec<N>(py + c, a);
   });
 }
@@ -56,9 +56,9 @@ DEVICE void layer_norm_backward(float *scratch, T *dx, const T *dy, const T *x, 
   const T *px = x + (i64)r * cols, *pd = dy + (i64)r * cols;
   float mu = mean[r], rs = rstd[r], s = 0, q = 0;
   over<N>(cols, [&](int c) {
-    Vec<N> a = load_vec<N>(px + c), d = load_vec<N>(pd + c);
+    Vec<N> a = load_vec<N>(px + c), d = load_vec<N>(pd + c), w = at_vec<N>(gamma, c);
     for (int j = 0; j < N; j++) {
-      float g = d.v[j] * at(gamma, c + j);
+      float g = d.v[j] * w.v[j];
       s += g;
       q = fma_(g, (a.v[j] - mu) * rs, q);
     }
@@ -68,8 +68,8 @@ DEVICE void layer_norm_backward(float *scratch, T *dx, const T *dy, const T *x, 
   if (!live) return;
   T *po = dx + (i64)r * cols;
   over<N>(cols, [&](int c) {
-    Vec<N> a = load_vec<N>(px + c), d = load_vec<N>(pd + c);
-    for (int j = 0; j < N; j++) a.v[j] = rs * (d.v[j] * at(gamma, c + j) - s - (a.v[j] - mu) * rs * q);
+    Vec<N> a = load_vec<N>(px + c), d = load_vec<N>(pd + c), w = at_vec<N>(gamma, c);
+    for (int j = 0; j < N; j++) a.v[j] = rs * (d.v[j] * w.v[j] - s - (a.v[j] - mu) * rs * q);
     if (accumulate) {
       Vec<N> o = load_vec<N>(po + c);
       for (int j = 0; j < N; j++) a.v[j] += o.v[j];
@@ -95,10 +95,13 @@ DEVICE void layer_norm_params(float *partial, const T *dy, const T *x, const flo
     }
   }
   float *pg = partial + (i64)block_y * cols, *pb = pg + (i64)grid_y * cols;
+  Vec<N> vg, vb;
   for (int j = 0; j < N; j++) {
-    pg[c + j] = g[j];
-    pb[c + j] = b[j];
+    vg.v[j] = g[j];
+    vb.v[j] = b[j];
   }
+  store_vec<N>(pg + c, vg);
+  store_vec<N>(pb + c, vb);
 }
 #define LAYER_NORM_BACKWARD(S, T, N) \
   KERNEL THREADS(256) void layer_norm_backward_##S(T *dx, const T *dy, const T *x, const float *mean, const float *rstd, Any gamma, int accumulate, int rows, int cols) { \
