@@ -1,6 +1,12 @@
 package data
 
-import "errors"
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"runtime"
+	"sync"
+)
 
 // Statistics are the mean and the standard deviation of every channel over the pixels of a source, with samples
 // scaled to 0…1.
@@ -9,10 +15,99 @@ type Statistics struct {
 	Images    int // images measured
 }
 
-// Measure computes the statistics of at most limit images, evenly spaced over the source (0: all of them). The
-// result does not depend on the number of workers. Unreadable images are left out.
-func Measure(src Source, limit int) (Statistics, error) { return Statistics{}, errors.New("data: not built") }
+// sums are exact: the sum of samples and the sum of their squares, each as a 128-bit integer over 65535 levels, so
+// that their order, and with it the number of workers, does not matter.
+type sums struct {
+	n        uint64
+	s        uint64
+	sqHi, sq uint64
+}
 
-// Fingerprint identifies the list of samples: their number, channels, classes, names and labels, as 16 hexadecimal
-// digits. A checkpoint keeps it, so that a run is not resumed on other data unnoticed.
-func Fingerprint(src Source) string { return "" }
+func (a *sums) add(n, s, sqHi, sq uint64) {
+	a.n += n
+	a.s += s
+	var carry uint64
+	a.sq, carry = bits.Add64(a.sq, sq, 0)
+	a.sqHi, _ = bits.Add64(a.sqHi, sqHi, carry)
+}
+
+// Measure computes the statistics of at most limit images, evenly spaced over the source (0: all of them). The
+// result does not depend on the number of workers. Unreadable images are left out; it is an error if all are.
+func Measure(src Source, limit int) (Statistics, error) {
+	n := src.Len()
+	if limit > 0 && limit < n {
+		n = limit
+	}
+	c := src.Channels()
+	workers := min(runtime.GOMAXPROCS(0), max(1, n))
+	var (
+		mu    sync.Mutex
+		total = make([]sums, c)
+		ok    int
+		bad   = -1
+		cause error
+		wg    sync.WaitGroup
+	)
+	for w := range workers {
+		wg.Go(func() {
+			var m Image
+			mine, good := make([]sums, c), 0
+			for k := w; k < n; k += workers {
+				i := int(int64(k) * int64(src.Len()) / int64(n))
+				if err := src.Decode(i, &m); err != nil {
+					mu.Lock()
+					if bad < 0 || i < bad {
+						bad, cause = i, err
+					}
+					mu.Unlock()
+					continue
+				}
+				good++
+				for ch := range c {
+					measure(&m, ch, &mine[ch])
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ok += good
+			for ch := range c {
+				total[ch].add(mine[ch].n, mine[ch].s, mine[ch].sqHi, mine[ch].sq)
+			}
+		})
+	}
+	wg.Wait()
+	if ok == 0 {
+		if cause == nil {
+			return Statistics{}, fmt.Errorf("measure mean and standard deviation: the source has no images")
+		}
+		return Statistics{}, fmt.Errorf("measure mean and standard deviation: none of %d images can be read; the first error: %w", n, cause)
+	}
+	st := Statistics{Mean: make([]float64, c), Std: make([]float64, c), Images: ok}
+	for ch, t := range total {
+		const top = 65535
+		mean := float64(t.s) / float64(t.n)
+		square := (float64(t.sqHi)*(1<<64) + float64(t.sq)) / float64(t.n)
+		st.Mean[ch] = mean / top
+		st.Std[ch] = math.Sqrt(max(0, square-mean*mean)) / top
+	}
+	return st, nil
+}
+
+// measure adds one channel, on the scale of 65535: an 8-bit sample counts 257 times.
+func measure(m *Image, ch int, into *sums) {
+	var s, sq uint64
+	if m.Bits == 16 {
+		for _, v := range m.Plane16(ch) {
+			s += uint64(v)
+			sq += uint64(v) * uint64(v)
+		}
+		into.add(uint64(m.Height*m.Width), s, 0, sq)
+		return
+	}
+	for _, v := range m.Plane8(ch) {
+		s += uint64(v)
+		sq += uint64(v) * uint64(v)
+	}
+	hi, lo := bits.Mul64(sq, 257*257)
+	into.add(uint64(m.Height*m.Width), s*257, hi, lo)
+}
