@@ -20,6 +20,9 @@ func (c *Client) File(ctx context.Context, r Ref, name string) (string, error) {
 		if p := c.pointer(r, r.Revision, name); exists(p) {
 			return p, nil
 		}
+		if exists(c.absent(r, r.Revision, name)) {
+			return "", fmt.Errorf("%s: %s: %w", r, name, ErrEntryNotFound)
+		}
 	}
 	if c.Offline {
 		return c.cached(r, name, fmt.Errorf("%s: %s: %w", r, name, ErrOffline))

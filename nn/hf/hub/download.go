@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -12,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -101,10 +101,7 @@ func newHash(m metadata) hash.Hash {
 // run downloads until the size is reached, starting again after failures as long as attempts make progress.
 func (d *download) run(ctx context.Context) error {
 	failures := 0
-	for d.have < d.meta.size || failures == 0 && d.meta.size == 0 {
-		if d.meta.size == 0 {
-			break
-		}
+	for d.have < d.meta.size {
 		before := d.have
 		err := d.attempt(ctx)
 		if err == nil {
@@ -139,13 +136,14 @@ type finalError struct{ err error }
 func (e *finalError) Error() string { return e.err.Error() }
 
 func (d *download) attempt(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	idle := newWatchdog(d.client.idleTimeout(), cancel)
-	defer idle.stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := d.client.idleTimeout()
+	idle := time.AfterFunc(limit, func() { cancel(fmt.Errorf("no data for %s", limit)) })
+	defer idle.Stop()
 	res, err := d.client.get(ctx, d.ref, d.name, d.have)
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	defer res.Body.Close()
 	switch {
@@ -170,7 +168,7 @@ func (d *download) attempt(ctx context.Context) error {
 	buf := make([]byte, 1<<18)
 	for {
 		n, err := res.Body.Read(buf)
-		idle.kick()
+		idle.Reset(limit)
 		if int64(n) > d.meta.size-d.have {
 			return &finalError{fmt.Errorf("%w: more than the announced %d bytes", ErrCorrupt, d.meta.size)}
 		}
@@ -191,7 +189,7 @@ func (d *download) attempt(ctx context.Context) error {
 			return io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return plain(err)
+			return cmp.Or(context.Cause(ctx), plain(err))
 		}
 	}
 }
@@ -202,22 +200,3 @@ func (c *Client) idleTimeout() time.Duration {
 	}
 	return 10 * time.Second
 }
-
-// watchdog cancels a download that has been silent for too long.
-type watchdog struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	limit time.Duration
-}
-
-func newWatchdog(limit time.Duration, cancel func()) *watchdog {
-	return &watchdog{timer: time.AfterFunc(limit, cancel), limit: limit}
-}
-
-func (w *watchdog) kick() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer.Reset(w.limit)
-}
-
-func (w *watchdog) stop() { w.timer.Stop() }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
@@ -36,7 +39,7 @@ func (c *Client) Model(ctx context.Context, r Ref) (string, error) {
 			return false, err
 		}
 		dir = p
-		for range countSlashes(name) + 1 {
+		for range strings.Count(name, "/") + 1 {
 			dir = filepath.Dir(dir)
 		}
 		// All files of one call come from one commit, even if the branch moves meanwhile.
@@ -87,12 +90,8 @@ func (c *Client) shards(dir string, get func(string) (bool, error)) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	done := map[string]bool{}
-	for _, shard := range m {
-		if done[shard] {
-			continue
-		}
-		done[shard] = true
+	shards := slices.Compact(slices.Sorted(maps.Values(m)))
+	for _, shard := range shards {
 		found, err := get(shard)
 		if err != nil {
 			return err
@@ -102,14 +101,4 @@ func (c *Client) shards(dir string, get func(string) (bool, error)) error {
 		}
 	}
 	return nil
-}
-
-func countSlashes(s string) int {
-	n := 0
-	for _, r := range s {
-		if r == '/' {
-			n++
-		}
-	}
-	return n
 }
