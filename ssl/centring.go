@@ -1,0 +1,104 @@
+package ssl
+
+import (
+	"fmt"
+
+	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// sinkhornRounds is the number of Sinkhorn-Knopp iterations of SwAV, DINOv2 and DINOv3.
+const sinkhornRounds = 3
+
+// centring turns teacher logits z into targets softmax((z - c)/T).
+//
+// With softmax-centring c is a moving average of the mean of z over the batch, in logit space, as it was before the
+// batch (DINO section 3.1). With Sinkhorn-Knopp c is found anew for every batch: the three rounds of row and
+// column scaling are done on the potentials in the log domain, where nothing overflows,
+//
+//	c ← c + T·log(K/B·Σ_r exp((z_r - c)/T - l_r)),  l_r ← log Σ_k exp((z_rk - c_k)/T),
+//
+// starting from c = 0 and l_r = log of the total; the last l makes every target sum to 1.
+type centring struct {
+	sinkhorn bool
+	momentum float64
+	centre   *tensor.Tensor // [K]: the moving average, or the potential of the last batch
+	mean     *tensor.Tensor // [K]: mean logits of the batch (softmax-centring)
+	sums     *tensor.Tensor // [K]: column sums (Sinkhorn-Knopp)
+	update   kernels.ParamTable
+	seen     bool // mean holds a batch that the centre has not
+}
+
+func newCentring(b kernels.Backend, stat tensor.DType, k int, t Targets, groups int) (*centring, error) {
+	c := &centring{sinkhorn: t.Sinkhorn, momentum: t.CentreMomentum}
+	for _, dst := range []**tensor.Tensor{&c.centre, &c.mean} {
+		x, err := tensor.New(b.Allocator(), stat, k)
+		if err != nil {
+			return nil, fmt.Errorf("ssl: centre of %d prototypes: %w", k, err)
+		}
+		b.Fill(x, 0)
+		*dst = x
+	}
+	c.sums = c.mean
+	// The centre follows the batch mean exactly as a teacher follows a frozen parameter. In this form the
+	// optimiser's own guard leaves it alone when the gradient is not finite, without a look at the device.
+	c.update = kernels.ParamTable{Entries: []kernels.ParamEntry{{Param: c.mean, EMA: c.centre, Frozen: true}}, Groups: groups}
+	return c, nil
+}
+
+// potential is what is subtracted from the logits.
+func (c *centring) potential() *tensor.Tensor { return c.centre }
+
+// prepare finds the potential of this batch; lse [rows] is scratch.
+func (c *centring) prepare(z *teacherLogits, lse *tensor.Tensor, invTemp float64) {
+	if !c.sinkhorn {
+		return
+	}
+	t, b := z.tape, z.tape.B
+	rows := z.rows()
+	total := t.A.New(t.StatType(), 1, 1)
+	part := t.A.New(t.StatType(), c.sums.Len())
+	b.Fill(c.centre, 0)
+	z.each(func(x *tensor.Tensor, row int) { b.RowLogSumExp(lse.Rows(row, row+x.Dim(0)), x, nil, invTemp) })
+	b.RowLogSumExp(total.Reshape(1), lse.Reshape(1, rows), nil, 1)
+	b.GatherRows(lse.Reshape(rows, 1), total, z.loss.zeros.Rows(0, rows), false)
+	for round := range sinkhornRounds {
+		z.each(func(x *tensor.Tensor, row int) {
+			l := lse.Rows(row, row+x.Dim(0))
+			if round > 0 {
+				b.RowLogSumExp(l, x, c.centre, invTemp)
+			}
+			if row == 0 {
+				b.ColSumExp(c.sums, x, c.centre, l, invTemp)
+				return
+			}
+			b.ColSumExp(part, x, c.centre, l, invTemp)
+			b.Axpy(c.sums, 1, part)
+		})
+		scale := float64(c.sums.Len())
+		if round > 0 {
+			scale /= float64(rows) // the first round's sums add up to 1, the others' to the number of rows
+		}
+		b.SinkhornCentre(c.centre, c.sums, scale, invTemp)
+	}
+	t.A.Free(part)
+	t.A.Free(total)
+}
+
+// rows finishes one chunk of logits: the log-sum-exp of its targets, and its share of the batch mean.
+func (c *centring) rows(t *autograd.Tape, x, lse *tensor.Tensor, invTemp float64, first bool, total int) {
+	t.B.RowLogSumExp(lse, x, c.centre, invTemp)
+	if !c.sinkhorn {
+		t.B.ColSum(c.mean, x, 1/float64(total), !first)
+		c.seen = true
+	}
+}
+
+// follow moves the centre towards the mean of the step's batch, unless scale holds a NaN.
+func (c *centring) follow(b kernels.Backend, scale *tensor.Tensor) {
+	if c.seen {
+		b.AdamW(&c.update, scale, kernels.AdamWStep{Step: 1, Momentum: c.momentum})
+	}
+	c.seen = false
+}

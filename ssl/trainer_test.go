@@ -1,0 +1,77 @@
+package ssl
+
+import (
+	"testing"
+
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cpu"
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/optim"
+	"github.com/dino-mx/dmx/ssl/mask"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// micro is a recipe with every loss but Gram, small enough for hundreds of steps.
+func micro() Settings {
+	return Settings{
+		Seed: 3, Batch: 3, LocalCrops: 2, GlobalSize: 8, LocalSize: 4,
+		Backbone: nn.ViTConfig{
+			Family: nn.FamilyDINOv2, Channels: 1, PatchSize: 2, ImageSize: 8, Dim: 8, Depth: 2, Heads: 2, MLPDim: 16,
+			Act: kernels.GELU, NormEps: 1e-6, QueryBias: true, KeyBias: true, ValueBias: true, ProjBias: true, MLPBias: true,
+			LayerScale: true, LayerScaleInit: 0.5, MaskToken: true,
+		},
+		DINO:    DINO{Weight: 1, Head: nn.HeadConfig{Hidden: 12, Bottleneck: 6, Prototypes: 10, Layers: 3, WeightNorm: true}},
+		IBOT:    IBOT{Weight: 0.7, Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}},
+		KoLeo:   KoLeo{Weight: 0.1},
+		Targets: Targets{StudentTemp: 0.1, CentreMomentum: 0.9},
+		Schedules: Schedules{
+			LR: optim.Cosine{Base: 2e-3, Final: 1e-5, Warmup: 5, Total: 60}, WeightDecay: optim.Cosine{Start: .04, Base: .04, Final: .4, Total: 60},
+			Momentum: optim.Cosine{Base: .9, Final: 1, Total: 60}, TeacherTemp: optim.Linear{Start: .04, End: .07, Warmup: 10},
+			FreezeLastLayer: 3, LastLayer: optim.LastLayerHeld,
+		},
+		Optim: optim.Options{Beta1: .9, Beta2: .999, Eps: 1e-8, Clip: optim.ClipPerModule, MaxNorm: 3},
+		Watch: Watch{Every: 10, FeatureStdMin: .05, PrototypeEntropyMin: .25, MaxNonFinite: 2},
+	}
+}
+
+// batches makes reproducible noise images, a different batch for each step.
+func batches(s *Settings, step int) Batch {
+	draw := func(n, size int, purpose uint32) *tensor.Tensor {
+		x := tensor.Zeros(tensor.F32, n, s.Backbone.Channels, size, size)
+		r := tensor.NewRand(99, uint32(step), purpose, 7)
+		for i := range x.F32() {
+			x.F32()[i] = float32(r.Norm())
+		}
+		return x
+	}
+	b := Batch{Globals: draw(2*s.Batch, s.GlobalSize, 0)}
+	if s.LocalCrops > 0 {
+		b.Locals = draw(s.LocalCrops*s.Batch, s.LocalSize, 1)
+	}
+	for i := range s.Batch {
+		b.Samples = append(b.Samples, uint32(step*s.Batch+i))
+	}
+	return b
+}
+
+func newCPU(t testing.TB, threads int) *cpu.Backend {
+	b := cpu.New(cpu.Options{Threads: threads})
+	t.Cleanup(b.Close)
+	return b
+}
+
+func TestSmoke(t *testing.T) {
+	s := micro()
+	tr, err := NewTrainer(newCPU(t, 1), tensor.F32, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.tape.A.Poison = true
+	for i := range 30 {
+		m, err := tr.Step(batches(&s, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v", m)
+	}
+}
