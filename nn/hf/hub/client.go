@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type Client struct {
 	// Progress, if set, is told how far the download of a file is.
 	Progress func(file string, done, total int64)
 
+	once sync.Once
 	http *http.Client
 	// wait pauses between attempts; tests replace it.
 	wait func(context.Context, time.Duration) error

@@ -39,12 +39,12 @@ func (c *Client) fileURL(r Ref, name string) string {
 }
 
 func (c *Client) client() *http.Client {
-	if c.http == nil {
+	c.once.Do(func() {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.ResponseHeaderTimeout = max(c.IdleTimeout, 10*time.Second)
 		// Redirects are followed by hand: the library would send the token on to sub-domains of the hub.
 		c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	}
+	})
 	return c.http
 }
 
