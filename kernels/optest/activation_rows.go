@@ -65,18 +65,18 @@ func activationRows() []*spec {
 	big := shape2{1024, 1536}
 	for _, a := range activations {
 		list = append(list, named(a.name, rowsOf("ActForward", kernels.ActivationFLOPs, vectors, actForward(a.act, false)))...)
-		list = append(list, named(a.name, []*spec{benchOf("ActForward", kernels.ActivationFLOPs, big, actForward(a.act, false))})...)
+		list = append(list, named(a.name, benchOf("ActForward", kernels.ActivationFLOPs, big, actForward(a.act, false)))...)
 	}
 	list = append(list, named("in place", rowsOf("ActForward", kernels.ActivationFLOPs, vectors[:4], actForward(kernels.GELU, true)))...)
 	for _, a := range activations {
 		list = append(list, gradients(named(a.name, rowsOf("ActBackward", kernels.ActivationBackwardFLOPs, vectors, actBackward(a.act, false))))...)
-		list = append(list, named(a.name, []*spec{benchOf("ActBackward", kernels.ActivationBackwardFLOPs, big, actBackward(a.act, false))})...)
+		list = append(list, named(a.name, benchOf("ActBackward", kernels.ActivationBackwardFLOPs, big, actBackward(a.act, false)))...)
 	}
 	list = append(list, gradients(named("in place", rowsOf("ActBackward", kernels.ActivationBackwardFLOPs, vectors[:4], actBackward(kernels.GELU, true))))...)
 	list = append(list, rowsOf("SwiGLU", kernels.SwiGLUFLOPs, matrices(), swiglu)...)
-	list = append(list, benchOf("SwiGLU", kernels.SwiGLUFLOPs, big, swiglu))
+	list = append(list, benchOf("SwiGLU", kernels.SwiGLUFLOPs, big, swiglu)...)
 	list = append(list, gradients(rowsOf("SwiGLUBackward", kernels.SwiGLUBackwardFLOPs, matrices(), swigluBackward))...)
-	return append(list, benchOf("SwiGLUBackward", kernels.SwiGLUBackwardFLOPs, big, swigluBackward))
+	return append(list, benchOf("SwiGLUBackward", kernels.SwiGLUBackwardFLOPs, big, swigluBackward)...)
 }
 
 func actForward(act kernels.Activation, inPlace bool) func(r *row, s shape2) {

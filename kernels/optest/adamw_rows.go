@@ -91,10 +91,12 @@ func adamwRows() []*spec {
 		}
 		list = append(list, &spec{op: "AdamW", name: name + "/not finite", work: kernels.AdamWFLOPs * n, build: adamw(lengths, 3, math.NaN())})
 	}
-	large := repeat(1<<20, 4)
+	large, medium := repeat(1<<20, 4), repeat(100_003, 4)
 	list = append(list,
-		&spec{op: "GradSquares", name: "bench", work: 8 << 20, bench: true, build: gradSquares(large)},
-		&spec{op: "AdamW", name: "bench", work: kernels.AdamWFLOPs * 4 << 20, bench: true, build: adamw(large, 10, 1)})
+		&spec{op: "GradSquares", name: "bench", work: 8 << 20, size: bench, build: gradSquares(large)},
+		&spec{op: "AdamW", name: "bench", work: kernels.AdamWFLOPs * 4 << 20, size: bench, build: adamw(large, 10, 1)},
+		&spec{op: "GradSquares", name: "split", work: 800_024, size: split, build: gradSquares(medium)},
+		&spec{op: "AdamW", name: "split", work: kernels.AdamWFLOPs * 400_012, size: split, build: adamw(medium, 10, 1)})
 	list = append(list, clipRows()...)
 	return list
 }

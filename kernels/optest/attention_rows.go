@@ -51,7 +51,7 @@ func (c attentionCase) longest() int {
 
 func (c attentionCase) scale() float64 { return 1 / math.Sqrt(float64(c.d)) }
 
-func attentionCases() (list, bench []attentionCase) {
+func attentionCases() (list, large, medium []attentionCase) {
 	for i, e := range edges {
 		d := []int{64, 16, 32, 80, 128, 8}[i%6]
 		list = append(list, attentionCase{lengths: []int{e}, heads: 1 + i%3, d: d, spread: 1})
@@ -66,12 +66,13 @@ func attentionCases() (list, bench []attentionCase) {
 		attentionCase{lengths: []int{9, 33}, heads: 2, d: 6, spread: 1},
 		attentionCase{lengths: []int{18}, heads: 1, d: 72, spread: 1},
 	)
-	bench = []attentionCase{
+	large = []attentionCase{
 		{lengths: repeat(197, 4), heads: 6, d: 64, spread: 1},
 		{lengths: append(repeat(197, 2), repeat(37, 8)...), heads: 6, d: 64, spread: 1},
 		{lengths: []int{1025}, heads: 6, d: 64, spread: 1},
 	}
-	return list, bench
+	medium = []attentionCase{{lengths: []int{197, 197, 37, 37, 37}, heads: 6, d: 64, spread: 1}}
+	return list, large, medium
 }
 
 func repeat(v, n int) []int {
@@ -84,32 +85,34 @@ func repeat(v, n int) []int {
 
 func attentionRows() []*spec {
 	var list []*spec
-	add := func(op string, flops func([]int32, int, int) int64, cases []attentionCase, bench bool, build func(attentionCase, *row)) {
+	add := func(op string, flops func([]int32, int, int) int64, cases []attentionCase, size size, build func(attentionCase, *row)) {
 		for _, c := range cases {
 			work := flops(c.starts(), c.heads, c.d)
 			name := c.name()
-			if bench {
-				name = "bench/" + name
+			if size != tile {
+				name = []string{split: "split/", bench: "bench/"}[size] + name
 			}
 			if c.noLSE {
 				name = "no lse/" + name
 			}
-			list = append(list, &spec{op: op, name: name, work: max(work, int64(c.tokens()*c.heads*c.d)), bench: bench, build: func(r *row) {
+			list = append(list, &spec{op: op, name: name, work: max(work, int64(c.tokens()*c.heads*c.d)), size: size, build: func(r *row) {
 				r.flops = work
 				build(c, r)
 			}})
 		}
 	}
-	cases, bench := attentionCases()
+	cases, large, medium := attentionCases()
 	without := cases[5]
 	without.noLSE = true
-	add("Attention", kernels.AttentionFLOPs, append(cases, without), false, attentionCase.forward)
-	add("Attention", kernels.AttentionFLOPs, bench, true, attentionCase.forward)
+	add("Attention", kernels.AttentionFLOPs, append(cases, without), tile, attentionCase.forward)
+	add("Attention", kernels.AttentionFLOPs, large, bench, attentionCase.forward)
+	add("Attention", kernels.AttentionFLOPs, medium, split, attentionCase.forward)
 	at := len(list)
-	add("AttentionBackward", kernels.AttentionBackwardFLOPs, cases, false, attentionCase.backward)
+	add("AttentionBackward", kernels.AttentionBackwardFLOPs, cases, tile, attentionCase.backward)
 	gradients(list[at:])
-	add("AttentionBackward", kernels.AttentionBackwardFLOPs, bench, true, attentionCase.backward)
-	add("AttentionRows", kernels.AttentionFLOPs, cases, false, attentionCase.rows)
+	add("AttentionBackward", kernels.AttentionBackwardFLOPs, large, bench, attentionCase.backward)
+	add("AttentionBackward", kernels.AttentionBackwardFLOPs, medium, split, attentionCase.backward)
+	add("AttentionRows", kernels.AttentionFLOPs, cases, tile, attentionCase.rows)
 	return append(list, ropeRows()...)
 }
 
@@ -316,9 +319,7 @@ func ropeRows() []*spec {
 			list = append(list, ropeRow(tokens, heads, d, inverse))
 		}
 	}
-	s := ropeRow(1576, 6, 64, false)
-	s.bench, s.name = true, s.name+"/bench"
-	return append(list, s)
+	return append(list, sized([]*spec{ropeRow(1576, 6, 64, false)}, []*spec{ropeRow(197, 6, 64, true)})...)
 }
 
 func ropeRow(tokens, heads, d int, inverse bool) *spec {

@@ -11,7 +11,7 @@ import (
 // the counts in package kernels (every input read once, every output written once).
 func Benchmark(b *testing.B, be kernels.Backend, opts ...Option) {
 	o := collect(opts)
-	o.bench, o.benchOnly = true, true
+	o.sizes = []size{bench}
 	for _, group := range groups(&o) {
 		for _, dtype := range o.types {
 			for _, s := range group {

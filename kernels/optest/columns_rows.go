@@ -12,7 +12,7 @@ func colSumRows() []*spec {
 	list := rowsOf("ColSum", 1, shapes, colSum(-0.25, false, false))
 	list = append(list, named("accumulate", rowsOf("ColSum", 1, shapes[:20], colSum(1, true, false)))...)
 	list = append(list, named("wide", rowsOf("ColSum", 1, shapes[8:20], colSum(1, true, true)))...)
-	return append(list, benchOf("ColSum", 1, big, colSum(1, false, true)))
+	return append(list, benchOf("ColSum", 1, big, colSum(1, false, true))...)
 }
 
 // columnSums is Σ_r f(r,c) for each column.
@@ -53,7 +53,7 @@ func layerScaleRows() []*spec {
 	list = append(list, named("wide", rowsOf("LayerScaleBackward", 3, matrices()[:16], layerScale(true, true, true)))...)
 	list = append(list, named("no bias", rowsOf("LayerScaleBackward", 3, matrices()[:8], layerScale(true, false, false)))...)
 	list = append(list, named("frozen", rowsOf("LayerScaleBackward", 3, matrices()[:8], layerScale(false, false, false)))...)
-	list = append(gradients(list), benchOf("LayerScaleBackward", 3, shape2{384, 1536}, layerScale(true, true, true)))
+	list = append(gradients(list), benchOf("LayerScaleBackward", 3, shape2{384, 1536}, layerScale(true, true, true))...)
 	return list
 }
 
@@ -107,7 +107,7 @@ func reductionRows() []*spec {
 	big := shape2{1024, 4096}
 	list = append(list, rowsOf("Sum", 1, vectors, sum(0.125, false))...)
 	list = append(list, named("accumulate", rowsOf("Sum", 1, vectors[:9], sum(-3, true)))...)
-	list = append(list, benchOf("Sum", 1, big, sum(1, false)))
+	list = append(list, benchOf("Sum", 1, big, sum(1, false))...)
 	list = append(list, &spec{op: "Sum", name: "infinite", work: 100, build: func(r *row) {
 		x := r.in("x", normal(1), 100)
 		x.val[67] = math.Inf(-1)
@@ -120,9 +120,9 @@ func reductionRows() []*spec {
 		r.call = func(b kernels.Backend) { b.Sum(y.t, x.t, 1, false) }
 	}})
 	list = append(list, rowsOf("MSE", 5, vectors, mse)...)
-	list = append(list, benchOf("MSE", 5, big, mse))
+	list = append(list, benchOf("MSE", 5, big, mse)...)
 	list = append(list, rowsOf("ColMoments", kernels.ColMomentsFLOPs, matrices(), colMoments)...)
-	return append(list, benchOf("ColMoments", kernels.ColMomentsFLOPs, shape2{1576, 1536}, colMoments))
+	return append(list, benchOf("ColMoments", kernels.ColMomentsFLOPs, shape2{1576, 1536}, colMoments)...)
 }
 
 func sum(scale float64, accumulate bool) func(r *row, s shape2) {

@@ -21,14 +21,14 @@ func elementwiseRows() []*spec {
 		r.call = func(b kernels.Backend) { b.Fill(x.t, -0.3) }
 	}
 	list = append(list, rowsOf("Fill", 1, vectors, fill)...)
-	list = append(list, benchOf("Fill", 0, big, fill))
+	list = append(list, benchOf("Fill", 0, big, fill)...)
 	list = append(list, copyRows(vectors, big)...)
 
 	for _, types := range [][2]tensor.DType{{tensor.F32, tensor.F32}, {tensor.F32, tensor.BF16}, {tensor.BF16, tensor.F32}} {
 		list = append(list, named(types[0].String()+types[1].String(), rowsOf("Axpy", 2, vectors, axpy(types[0], types[1])))...)
 	}
 	list = append(list, rowsOf("Axpy", 2, vectors, func(r *row, s shape2) { axpy(r.dtype, r.dtype)(r, s) })...)
-	list = append(list, benchOf("Axpy", 2, big, func(r *row, s shape2) { axpy(r.dtype, r.dtype)(r, s) }))
+	list = append(list, benchOf("Axpy", 2, big, func(r *row, s shape2) { axpy(r.dtype, r.dtype)(r, s) })...)
 
 	scale := func(a float64) func(r *row, s shape2) {
 		return func(r *row, s shape2) {
@@ -38,19 +38,19 @@ func elementwiseRows() []*spec {
 		}
 	}
 	list = append(list, rowsOf("Scale", 1, vectors, scale(0.7))...)
-	list = append(list, benchOf("Scale", 1, big, scale(-1)))
+	list = append(list, benchOf("Scale", 1, big, scale(-1))...)
 
 	for _, which := range []string{"row", "col", "rowcol"} {
 		list = append(list, named(which, rowsOf("ScaleRowsCols", 2, matrices(), scaleRowsCols(which, false)))...)
 	}
 	list = append(list, named("in place", rowsOf("ScaleRowsCols", 2, matrices()[:12], scaleRowsCols("rowcol", true)))...)
-	list = append(list, benchOf("ScaleRowsCols", 2, big, scaleRowsCols("rowcol", false)))
+	list = append(list, benchOf("ScaleRowsCols", 2, big, scaleRowsCols("rowcol", false))...)
 
 	for _, p := range []float64{0, 0.1, 0.75} {
 		list = append(list, named(fmt.Sprint("p", p), rowsOf("Dropout", 12, vectors, dropout(p, false)))...)
 	}
 	list = append(list, named("in place", rowsOf("Dropout", 12, vectors[:5], dropout(0.5, true)))...)
-	return append(list, benchOf("Dropout", 12, big, dropout(0.1, false)))
+	return append(list, benchOf("Dropout", 12, big, dropout(0.1, false))...)
 }
 
 // named puts a word before the names of rows.
@@ -80,7 +80,7 @@ func copyRows(vectors []shape2, big shape2) []*spec {
 		}
 		word := types[1].String() + "to" + types[0].String()
 		list = append(list, named(word, rowsOf("Copy", 1, vectors, build))...)
-		list = append(list, named(word, []*spec{benchOf("Copy", 0, big, build)})...)
+		list = append(list, named(word, benchOf("Copy", 0, big, build))...)
 	}
 	return append(list, &spec{op: "Copy", name: "i32", work: 33, build: func(r *row) {
 		src := r.index("src", []int32{-1, 7, math.MaxInt32, math.MinInt32, 0}, 5)

@@ -20,20 +20,20 @@ func gatherRows() []*spec {
 	same := patchify(2, 3, 32, 48, 16, tensor.BF16)
 	same.name = "same type/" + same.name
 	big := patchify(8, 3, 224, 224, 16, tensor.F32)
-	big.bench = true
-	list = append(list, same, big)
+	medium := patchify(2, 3, 224, 224, 16, tensor.F32)
+	list = append(append(list, same), sized([]*spec{big}, []*spec{medium})...)
 
 	shapes := matrices()
 	bench := shape2{1576, 384}
 	list = append(list, rowsOf("GatherRows", 1, shapes, gather(false, false))...)
 	list = append(list, named("accumulate", rowsOf("GatherRows", 1, shapes[:20], gather(true, false)))...)
 	list = append(list, named("f32 table", rowsOf("GatherRows", 1, shapes[:16], gather(false, true)))...)
-	list = append(list, benchOf("GatherRows", 0, bench, gather(false, false)))
+	list = append(list, benchOf("GatherRows", 0, bench, gather(false, false))...)
 
 	list = append(list, gradients(rowsOf("ScatterRows", 1, shapes, scatter(false, false)))...)
 	list = append(list, gradients(named("accumulate", rowsOf("ScatterRows", 1, shapes[:20], scatter(true, false))))...)
 	list = append(list, gradients(named("wide", rowsOf("ScatterRows", 1, shapes[:16], scatter(true, true))))...)
-	return append(list, benchOf("ScatterRows", 1, bench, scatter(true, true)))
+	return append(list, benchOf("ScatterRows", 1, bench, scatter(true, true))...)
 }
 
 // patchify has no bound: every pixel is the image's, rounded to the working type.

@@ -82,7 +82,13 @@ func gemmRows() []*spec {
 		{m: 384, n: 1152, k: 1576, transA: true, wide: true, accumulate: true},
 		{m: 512, n: 512, k: 512},
 	} {
-		add("bench", c).bench = true
+		add("bench", c).size = bench
+		if c.transA {
+			c.k /= 8
+		} else {
+			c.m /= 8
+		}
+		add("split", c).size = split
 	}
 	return list
 }

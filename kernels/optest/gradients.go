@@ -72,9 +72,7 @@ func (d *device) up(v *variable) *tensor.Tensor { return d.upload(d.dtype, v.dat
 
 func (d *device) upload(dtype tensor.DType, data []float64, shape []int) *tensor.Tensor {
 	host, t := tensor.Zeros(dtype, shape...), d.alloc(dtype, shape...)
-	for i, x := range data {
-		host.Set(i, x)
-	}
+	put(host, data)
 	d.Upload(t, host)
 	return t
 }
@@ -92,11 +90,7 @@ func (d *device) index(values ...int32) *tensor.Tensor {
 func (d *device) down(t *tensor.Tensor) []float64 {
 	host := tensor.Zeros(t.DType(), t.Shape()...)
 	d.Download(host, t)
-	v := make([]float64, host.Len())
-	for i := range v {
-		v[i] = host.At(i)
-	}
-	return v
+	return get(host)
 }
 
 // Gradients compares every backward operation of b, in the given types (f32 unless Types says otherwise), with

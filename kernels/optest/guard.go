@@ -49,27 +49,22 @@ func (g *guarded) write(values []float64) {
 	for i := range raw {
 		raw[i] = poison
 	}
-	view := g.view()
-	for i, v := range values {
-		view.Set(i, v)
-	}
+	put(g.view(), values)
 	g.backend.Upload(g.all, g.host)
 }
 
 // read downloads the values and checks the margins.
 func (g *guarded) read() ([]float64, error) {
 	g.backend.Download(g.host, g.all)
-	view := g.view()
-	values := make([]float64, view.Len())
-	for i := range values {
-		values[i] = view.At(i)
-	}
-	for i, v := range g.host.Bytes() {
-		switch {
-		case i < g.lo && v != poison:
+	values, raw := get(g.view()), g.host.Bytes()
+	for i, v := range raw[:g.lo] {
+		if v != poison {
 			return values, fmt.Errorf("wrote %d bytes before the start", g.lo-i)
-		case i >= g.hi && v != poison:
-			return values, fmt.Errorf("wrote at byte %d past the end", i-g.hi)
+		}
+	}
+	for i, v := range raw[g.hi:] {
+		if v != poison {
+			return values, fmt.Errorf("wrote at byte %d past the end", i)
 		}
 	}
 	return values, nil

@@ -14,13 +14,13 @@ func koleoRows() []*spec {
 		list = append(list, &spec{op: "NearestRows", name: fmt.Sprint(n), work: int64(n * n), build: nearest(n, false)})
 	}
 	list = append(list, &spec{op: "NearestRows", name: "ties", work: 70 * 70, build: nearest(70, true)})
-	list = append(list, &spec{op: "NearestRows", name: "bench", work: 1024 * 1024, bench: true, build: nearest(1024, false)})
+	list = append(list, &spec{op: "NearestRows", name: "bench", work: 1024 * 1024, size: bench, build: nearest(1024, false)})
 	for i, e := range edges {
 		heights := []int{2, 5, 9, 17, 33}
 		list = append(list, rowsOf("KoLeo", kernels.KoLeoFLOPs, []shape2{{heights[i%5], e + 1}, {max(e, 2), heights[(i+2)%5]}}, koleo)...)
 	}
 	gradients(list[len(list)-2*len(edges):])
-	return append(list, benchOf("KoLeo", kernels.KoLeoFLOPs, shape2{256, 384}, koleo))
+	return append(list, benchOf("KoLeo", kernels.KoLeoFLOPs, shape2{256, 384}, koleo)...)
 }
 
 // nearest has no bound: an index is right or wrong. With ties the values are few, so that the smallest index among

@@ -14,24 +14,24 @@ func normRows() []*spec {
 	list = append(list, named("offset", rowsOf("LayerNorm", kernels.LayerNormFLOPs, shapes[:24], layerNorm(around(300, 1), 1e-5)))...)
 	list = append(list, named("constant", rowsOf("LayerNorm", kernels.LayerNormFLOPs, shapes[10:16], layerNorm(uniform(2, 2), 1e-6)))...)
 	list = append(list, named("wild", rowsOf("LayerNorm", kernels.LayerNormFLOPs, shapes[10:24], layerNorm(wild(25), 1e-6)))...)
-	list = append(list, benchOf("LayerNorm", kernels.LayerNormFLOPs, big, layerNorm(normal(1), 1e-6)))
+	list = append(list, benchOf("LayerNorm", kernels.LayerNormFLOPs, big, layerNorm(normal(1), 1e-6))...)
 
 	list = append(list, gradients(rowsOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, shapes, layerNormBackward(false, false)))...)
 	list = append(list, gradients(named("accumulate", rowsOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, shapes[:20], layerNormBackward(true, false))))...)
 	list = append(list, gradients(named("frozen", rowsOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, shapes[:8], layerNormBackward(false, true))))...)
-	list = append(list, benchOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, big, layerNormBackward(true, false)))
+	list = append(list, benchOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, big, layerNormBackward(true, false))...)
 
 	list = append(list, rowsOf("L2Normalize", kernels.L2NormalizeFLOPs, shapes, l2Normalize)...)
-	list = append(list, benchOf("L2Normalize", kernels.L2NormalizeFLOPs, big, l2Normalize))
+	list = append(list, benchOf("L2Normalize", kernels.L2NormalizeFLOPs, big, l2Normalize)...)
 	list = append(list, gradients(rowsOf("L2NormalizeBackward", kernels.L2NormalizeBackwardFLOPs, shapes, l2NormalizeBackward))...)
-	list = append(list, benchOf("L2NormalizeBackward", kernels.L2NormalizeBackwardFLOPs, big, l2NormalizeBackward))
+	list = append(list, benchOf("L2NormalizeBackward", kernels.L2NormalizeBackwardFLOPs, big, l2NormalizeBackward)...)
 
 	list = append(list, rowsOf("WeightNorm", kernels.WeightNormFLOPs, shapes, weightNorm(true))...)
 	list = append(list, named("unit", rowsOf("WeightNorm", kernels.WeightNormFLOPs, shapes[:12], weightNorm(false)))...)
-	list = append(list, benchOf("WeightNorm", kernels.WeightNormFLOPs, shape2{16384, 256}, weightNorm(true)))
+	list = append(list, benchOf("WeightNorm", kernels.WeightNormFLOPs, shape2{16384, 256}, weightNorm(true))...)
 	list = append(list, gradients(rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes, weightNormBackward(true)))...)
 	list = append(list, gradients(named("frozen", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:12], weightNormBackward(false))))...)
-	return append(list, benchOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shape2{16384, 256}, weightNormBackward(true)))
+	return append(list, benchOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shape2{16384, 256}, weightNormBackward(true))...)
 }
 
 func layerNorm(src source, eps float64) func(r *row, s shape2) {

@@ -44,6 +44,47 @@ func storeLoss(dtype tensor.DType, magnitude float64) float64 {
 	return math.Ldexp(1, exp-1-digits)
 }
 
+// put writes values into a host tensor, get reads them.
+func put(t *tensor.Tensor, values []float64) {
+	switch t.DType() {
+	case tensor.F64:
+		copy(t.F64(), values)
+	case tensor.F32:
+		for i, data := 0, t.F32(); i < len(values); i++ {
+			data[i] = float32(values[i])
+		}
+	case tensor.BF16:
+		for i, data := 0, t.BF16(); i < len(values); i++ {
+			data[i] = tensor.ToBF16(float32(values[i]))
+		}
+	default:
+		for i, v := range values {
+			t.Set(i, v)
+		}
+	}
+}
+
+func get(t *tensor.Tensor) []float64 {
+	values := make([]float64, t.Len())
+	switch t.DType() {
+	case tensor.F64:
+		copy(values, t.F64())
+	case tensor.F32:
+		for i, v := range t.F32() {
+			values[i] = float64(v)
+		}
+	case tensor.BF16:
+		for i, v := range t.BF16() {
+			values[i] = float64(tensor.FromBF16(v))
+		}
+	default:
+		for i := range values {
+			values[i] = t.At(i)
+		}
+	}
+	return values
+}
+
 // A source draws the value of one element.
 type source func(r *tensor.Rand) float64
 

@@ -13,8 +13,7 @@ type options struct {
 	ops     []string
 	types   []tensor.DType
 	maxWork int64
-
-	bench, benchOnly bool // whether rows for Benchmark count, and others do not
+	sizes   []size // tile unless set
 }
 
 // Only runs the named operations, spelled as the methods of kernels.Backend.
@@ -39,8 +38,5 @@ func collect(opts []Option) options {
 }
 
 func (o *options) wants(s *spec) bool {
-	if s.bench && !o.bench || !s.bench && o.benchOnly {
-		return false
-	}
-	return (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && (o.maxWork == 0 || s.work <= o.maxWork)
+	return (slices.Contains(o.sizes, s.size) || len(o.sizes) == 0 && s.size == tile) && (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && (o.maxWork == 0 || s.work <= o.maxWork)
 }

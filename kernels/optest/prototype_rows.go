@@ -3,6 +3,7 @@ package optest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/dino-mx/dmx/kernels"
 )
@@ -27,17 +28,17 @@ func prototypeRows() []*spec {
 		list = append(list, named(c.word, rowsOf("SoftmaxRows", kernels.SoftmaxRowsFLOPs, few, func(r *row, s shape2) { logits(r, s).softmaxRows(r, false) }))...)
 		if c.word == "teacher" {
 			list = append(list, named("in place", rowsOf("SoftmaxRows", kernels.SoftmaxRowsFLOPs, few[:12], func(r *row, s shape2) { logits(r, s).softmaxRows(r, true) }))...)
-			list = append(list,
+			list = slices.Concat(list,
 				benchOf("RowLogSumExp", kernels.RowLogSumExpFLOPs, big, func(r *row, s shape2) { logits(r, s).rowLogSumExp(r) }),
 				benchOf("ColSumExp", kernels.ColSumExpFLOPs, big, func(r *row, s shape2) { logits(r, s).colSumExp(r) }),
 				benchOf("SoftmaxRows", kernels.SoftmaxRowsFLOPs, big, func(r *row, s shape2) { logits(r, s).softmaxRows(r, false) }))
 		}
 	}
 	list = append(list, rowsOf("SinkhornCentre", 3, shapes[:28], sinkhornCentre)...)
-	list = append(list, benchOf("SinkhornCentre", 3, shape2{1, 65536}, sinkhornCentre))
+	list = append(list, benchOf("SinkhornCentre", 3, shape2{1, 65536}, sinkhornCentre)...)
 	list = append(list, crossEntropyRows()...)
 	list = append(list, rowsOf("Entropy", 4, shapes[:28], entropy)...)
-	return append(list, benchOf("Entropy", 4, shape2{1, 65536}, entropy))
+	return append(list, benchOf("Entropy", 4, shape2{1, 65536}, entropy)...)
 }
 
 // logits is a matrix of prototype scores with its temperature and centre, and the log-sum-exp of its rows.
@@ -174,19 +175,21 @@ type crossCase struct {
 
 func crossEntropyRows() []*spec {
 	var list []*spec
-	add := func(word string, c crossCase, bench bool) {
+	add := func(word string, c crossCase) *spec {
 		name := fmt.Sprintf("%s/%dx%dx%d/p%d", word, c.students, c.teachers, c.prototypes, c.pairs)
 		pairs := c.students * c.pairs
-		list = append(list, &spec{op: "CrossEntropy", name: name, work: kernels.CrossEntropyFLOPs(c.students, pairs, c.prototypes), bench: bench, gradient: !bench && !c.noGrad, build: c.build})
+		list = append(list, &spec{op: "CrossEntropy", name: name, work: kernels.CrossEntropyFLOPs(c.students, pairs, c.prototypes), gradient: !c.noGrad, build: c.build})
+		return list[len(list)-1]
 	}
 	for i, e := range edges {
-		add("width", crossCase{students: 1 + i%4, teachers: 2, prototypes: e, pairs: 2, centred: i%2 == 0}, false)
-		add("height", crossCase{students: e, teachers: 1 + i%5, prototypes: 40 + i, pairs: 1 + i%3, centred: i%2 == 1}, false)
+		add("width", crossCase{students: 1 + i%4, teachers: 2, prototypes: e, pairs: 2, centred: i%2 == 0})
+		add("height", crossCase{students: e, teachers: 1 + i%5, prototypes: 40 + i, pairs: 1 + i%3, centred: i%2 == 1})
 	}
-	add("wide", crossCase{students: 3, teachers: 2, prototypes: 4099, pairs: 2, centred: true}, false)
-	add("in place", crossCase{students: 6, teachers: 4, prototypes: 130, pairs: 2, centred: true, inPlace: true}, false)
-	add("loss only", crossCase{students: 6, teachers: 4, prototypes: 131, pairs: 2, noGrad: true}, false)
-	add("bench", crossCase{students: 40, teachers: 8, prototypes: 16384, pairs: 2, centred: true}, true)
+	add("wide", crossCase{students: 3, teachers: 2, prototypes: 4099, pairs: 2, centred: true})
+	add("in place", crossCase{students: 6, teachers: 4, prototypes: 130, pairs: 2, centred: true, inPlace: true})
+	add("loss only", crossCase{students: 6, teachers: 4, prototypes: 131, pairs: 2, noGrad: true})
+	add("bench", crossCase{students: 40, teachers: 8, prototypes: 16384, pairs: 2, centred: true}).size = bench
+	add("split", crossCase{students: 10, teachers: 8, prototypes: 4096, pairs: 2, centred: true}).size = split
 	return list
 }
 

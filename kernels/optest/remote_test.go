@@ -80,16 +80,16 @@ func TestMemoryThatIsNotTheHosts(t *testing.T) {
 
 // An oracle is the same whatever the number of threads; one whose bits depend on it must be found.
 func TestDeterministicFindsFaults(t *testing.T) {
-	s := groups(&options{ops: []string{"Sum"}})[0][0]
-	want, err := bits(ref.New(), s, tensor.F32)
+	r := groups(&options{ops: []string{"Sum"}})[0][0].row(tensor.F32)
+	want, err := r.bits(ref.New())
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := bits(lastBit{ref.New()}, s, tensor.F32)
+	got, err := r.bits(lastBit{ref.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want.same(got) == nil {
+	if r.same(want, got) == nil {
 		t.Error("a difference in the last bit was not noticed")
 	}
 	Deterministic(t, func(int) kernels.Backend { return ref.New() }, Only("Sum", "AdamW"), Small)

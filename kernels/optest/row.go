@@ -16,9 +16,18 @@ type spec struct {
 	op, name string
 	work     int64 // FLOPs or elements, whichever is more
 	gradient bool  // a backward operation: bf16 may lose three times, not twice
-	bench    bool  // a row that Benchmark times
+	size     size
 	build    func(*row)
 }
+
+// size says what a row is for.
+type size uint8
+
+const (
+	tile  size = iota // around the edges of tiles: Run
+	split             // enough work to be split among threads: Deterministic
+	bench             // enough to leave the caches: Benchmark
+)
 
 // row is one call of one operation with a given working type.
 type row struct {
@@ -74,14 +83,21 @@ func (s *spec) row(dtype tensor.DType) *row {
 	return r
 }
 
+// period is a prime, so that no two rows of a large operand are alike.
+const period = 16381
+
 func (r *row) add(name string, role role, dtype tensor.DType, src source, shape []int) *operand {
 	o := &operand{name: name, role: role, dtype: dtype, shape: shape}
 	n := tensor.Shape(shape).Len()
 	o.val = make([]float64, n)
 	for i := range o.val {
-		o.val[i] = math.NaN()
-		if src != nil {
+		switch {
+		case src == nil:
+			o.val[i] = math.NaN()
+		case i < period:
 			o.val[i] = round(dtype, src(r.rand))
+		default:
+			o.val[i] = o.val[i-period] // drawing costs more than the operation
 		}
 	}
 	r.operands = append(r.operands, o)
@@ -157,17 +173,7 @@ func (r *row) index(name string, values []int32, shape ...int) *operand {
 // host gives the operand a host tensor of the given type with its first content.
 func (o *operand) host(dtype tensor.DType) {
 	o.t = tensor.Zeros(dtype, o.shape...)
-	for i, v := range o.val {
-		o.t.Set(i, v)
-	}
-}
-
-func (o *operand) values() []float64 {
-	v := make([]float64, o.t.Len())
-	for i := range v {
-		v[i] = o.t.At(i)
-	}
-	return v
+	put(o.t, o.val)
 }
 
 // tensorOf is the current tensor of an operand that may be nil.
@@ -191,7 +197,7 @@ func (r *row) oracle() {
 	r.call(exact)
 	for _, o := range r.operands {
 		if o.role != in {
-			o.want = o.values()
+			o.want = get(o.t)
 			o.err = make([]float64, len(o.want))
 		}
 	}
@@ -207,7 +213,7 @@ func (r *row) oracle() {
 	r.call(ref.NewPlain(r.dtype))
 	for _, o := range r.operands {
 		if o.role == out || o.role == inout {
-			o.loss = rowMax(o.values(), o.want, o.shape[len(o.shape)-1])
+			o.loss = rowMax(get(o.t), o.want, o.shape[len(o.shape)-1])
 		}
 	}
 }

@@ -54,10 +54,21 @@ func gradients(list []*spec) []*spec {
 	return list
 }
 
-// benchOf is a row for Benchmark, large enough to leave the caches.
-func benchOf(op string, flops int64, s shape2, build func(r *row, s shape2)) *spec {
-	list := rowsOf(op, flops, []shape2{s}, build)
-	list[0].bench = true
-	list[0].name += "/bench"
-	return list[0]
+// benchOf is a row for Benchmark, large enough to leave the caches, and an eighth of it for Deterministic.
+func benchOf(op string, flops int64, s shape2, build func(r *row, s shape2)) []*spec {
+	list := rowsOf(op, flops, []shape2{s, {max(1, s.rows/8), s.cols}}, build)
+	return sized(list[:1], list[1:])
+}
+
+// sized marks rows for Benchmark and for Deterministic.
+func sized(large, medium []*spec) []*spec {
+	for _, s := range large {
+		s.size = bench
+		s.name = "bench/" + s.name
+	}
+	for _, s := range medium {
+		s.size = split
+		s.name = "split/" + s.name
+	}
+	return append(large, medium...)
 }
