@@ -1,0 +1,27 @@
+"""PyTorch as a contestant of the matrix product benchmark. The protocol is described in peer.go."""
+import re
+import sys
+import time
+
+import torch
+
+mkl = re.search(r"Math Kernel Library Version (\S+)", torch.__config__.show())
+print(f"PyTorch {torch.__version__} (MKL {mkl.group(1) if mkl else 'absent'})", flush=True)
+for line in sys.stdin:
+    word, *args = line.split()
+    args = [int(a) for a in args]
+    if word == "shape":
+        m, n, k, ta, tb, threads = args
+        torch.set_num_threads(threads)
+        a = torch.rand((k, m) if ta else (m, k)) * 2 - 1
+        b = torch.rand((n, k) if tb else (k, n)) * 2 - 1
+        c = torch.zeros(m, n)
+        a = a.t() if ta else a
+        b = b.t() if tb else b
+        torch.mm(a, b, out=c)
+        print("ok", flush=True)
+    else:
+        start = time.perf_counter_ns()
+        for _ in range(args[0]):
+            torch.mm(a, b, out=c)
+        print(time.perf_counter_ns() - start, flush=True)

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/dino-mx/dmx/kernels/cpu/vec"
+)
+
+// table prints results as Markdown while they come.
+type table struct {
+	w           io.Writer
+	contestants []contestant
+	rows        []result
+}
+
+func newTable(w io.Writer, isa vec.ISA, contestants []contestant, command string) *table {
+	t := &table{w: w, contestants: contestants}
+	fmt.Fprintf(w, "# Matrix product, f32, %s\n\n", isa)
+	fmt.Fprintf(w, "- Machine: %s, %d cores; L2 %d KiB, L3 %d KiB\n", strings.TrimSpace(cpuid.CPU.BrandName), runtime.NumCPU(), cpuid.CPU.Cache.L2>>10, cpuid.CPU.Cache.L3>>10)
+	fmt.Fprintf(w, "- Date: %s; %s\n", time.Now().UTC().Format("2006-01-02"), runtime.Version())
+	fmt.Fprintf(w, "- Command: `%s`\n", strings.TrimSpace(command))
+	for _, c := range contestants[1:] {
+		fmt.Fprintf(w, "- Against: %s\n", c.name())
+	}
+	fmt.Fprint(w, "\nSpeeds are GFLOP/s, medians over rounds in which all take turns. Peak is a loop of multiply-adds on registers, measured\nbefore and after each of dmx's turns. Rows are M x N x K; the first letter says whether A lies transposed in memory, the\nsecond B.\n")
+	head, line := "\n| product | kind | threads | dmx | of peak |", "|---|---|---|---|---|"
+	for _, c := range contestants[1:] {
+		short := strings.Fields(c.name())[0]
+		head += fmt.Sprintf(" %s | ratio |", short)
+		line += "---|---|"
+	}
+	fmt.Fprintf(w, "%s\n%s\n", head, line)
+	return t
+}
+
+func (t *table) row(r result) {
+	t.rows = append(t.rows, r)
+	fmt.Fprintf(t.w, "| %s | %s | %d | %.0f | %.0f %% |", r.name(), r.what, r.threads, r.speed[0], 100*r.share)
+	for _, v := range r.speed[1:] {
+		fmt.Fprintf(t.w, " %.0f | %.2f |", v, r.speed[0]/v)
+	}
+	fmt.Fprintln(t.w)
+}
+
+// summary gives the figures that a bar is set for.
+func (t *table) summary() {
+	if len(t.rows) == 0 {
+		return
+	}
+	var large, all []float64
+	least, worst := 2.0, ""
+	ratios := make([][]float64, len(t.contestants))
+	for _, r := range t.rows {
+		all = append(all, r.share)
+		if r.m >= 1000 {
+			large = append(large, r.share)
+			if r.share < least {
+				least, worst = r.share, fmt.Sprintf("%s, %d threads", r.name(), r.threads)
+			}
+		}
+		for i, v := range r.speed {
+			ratios[i] = append(ratios[i], r.speed[0]/v)
+		}
+	}
+	fmt.Fprintf(t.w, "\n- Share of peak, median of all rows: %.0f %%\n", 100*median(all))
+	if len(large) > 0 {
+		fmt.Fprintf(t.w, "- Share of peak where M >= 1000: median %.0f %%, least %.0f %% (%s)\n", 100*median(large), 100*least, worst)
+	}
+	for i, c := range t.contestants[1:] {
+		better := 0
+		for _, v := range ratios[i+1] {
+			if v >= 1 {
+				better++
+			}
+		}
+		fmt.Fprintf(t.w, "- Ratio to %s: median %.2f; at least 1 in %d of %d rows\n", c.name(), median(ratios[i+1]), better, len(ratios[i+1]))
+	}
+}
