@@ -3,6 +3,13 @@ package data
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/dino-mx/dmx/tensor"
@@ -22,21 +29,22 @@ type LoaderConfig struct {
 	BatchSize   int
 	Rank, Ranks int // Ranks 0 means 1
 
-	// KeepLast yields the samples that do not fill a global batch as a shorter last batch, for evaluation with one
-	// rank; otherwise they are dropped.
+	// KeepLast yields the samples that do not fill a batch as a shorter last batch, for evaluation with one rank;
+	// otherwise they are dropped.
 	KeepLast bool
 	// Epochs is how many epochs there are before Next returns io.EOF; 0 means endless.
 	Epochs int
 
 	Workers  int // goroutines that decode and transform; 0 means GOMAXPROCS
-	Prefetch int // batches made ahead; 0 means 2
+	Prefetch int // batches made ahead while the caller holds one; 0 means 2
 
 	// MaxUnreadableShare is the share of the source's samples, from 0 to 1, that may turn out unreadable before Next
 	// returns an error. An unreadable sample is replaced by the next readable index.
 	MaxUnreadableShare float64
 }
 
-// Batch is the views of one step. It belongs to the caller until Release.
+// Batch is the views of one step. It belongs to the caller until Release; a caller that holds more than one at a time
+// makes the loader wait.
 type Batch struct {
 	Step  int // counted from 0 over all epochs
 	Epoch int
@@ -52,10 +60,10 @@ type Batch struct {
 	Labels []int32
 	// Wait is how long Next waited for this batch.
 	Wait time.Duration
-}
 
-// Release gives the memory back to the loader that made the batch; its tensors must not be used afterwards.
-func (b *Batch) Release() {}
+	slot   *slot
+	loader *Loader
+}
 
 // Unreadable is a sample that could not be decoded.
 type Unreadable struct {
@@ -64,25 +72,219 @@ type Unreadable struct {
 	Err   error
 }
 
-// Loader yields batches in a defined order. One goroutine may use it at a time.
-type Loader struct{}
+// Loader yields batches in an order that depends on the seed, the source's length and the batch size alone: not on
+// workers, and on ranks only by which share each takes. One goroutine may use it at a time; Release may be called
+// from any.
+type Loader struct {
+	cfg    LoaderConfig
+	steps  int // per epoch
+	next   int // step of the next batch
+	free   chan *slot
+	pipe   *pipeline
+	head   *slot // taken from the pipeline, not yet returned because a context ended
+	bad    map[int]Unreadable
+	failed error
 
-// NewLoader starts the workers of a loader; Close stops them.
-func NewLoader(cfg LoaderConfig) (*Loader, error) { return nil, errors.New("data: loader not built") }
+	mu     sync.Mutex
+	closed bool
+}
+
+// NewLoader checks the configuration and allocates the batches. Workers start with the first Next; Close stops them.
+func NewLoader(cfg LoaderConfig) (*Loader, error) {
+	if cfg.Ranks == 0 {
+		cfg.Ranks = 1
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Prefetch <= 0 {
+		cfg.Prefetch = 2
+	}
+	n := cfg.Source.Len()
+	switch {
+	case cfg.BatchSize < 1:
+		return nil, fmt.Errorf("data loader: batch size %d; expected at least 1", cfg.BatchSize)
+	case cfg.Rank < 0 || cfg.Rank >= cfg.Ranks:
+		return nil, fmt.Errorf("data loader: rank %d of %d", cfg.Rank, cfg.Ranks)
+	case cfg.KeepLast && cfg.Ranks > 1:
+		return nil, errors.New("data loader: a short last batch is for one rank only")
+	case n < 1:
+		return nil, errors.New("data loader: the source has no samples")
+	case n > math.MaxUint32:
+		return nil, fmt.Errorf("data loader: %d samples; at most %d can be numbered", n, uint32(math.MaxUint32))
+	case cfg.Source.Channels() != cfg.Transform.Channels():
+		return nil, fmt.Errorf("data loader: the images have %d channels, the transform expects %d", cfg.Source.Channels(), cfg.Transform.Channels())
+	}
+	l := &Loader{cfg: cfg, bad: map[int]Unreadable{}}
+	global := cfg.BatchSize * cfg.Ranks
+	l.steps = n / global
+	if cfg.KeepLast {
+		l.steps = (n + global - 1) / global
+	}
+	if l.steps == 0 {
+		return nil, fmt.Errorf("data loader: %d samples do not fill one batch of %d; use a smaller batch or more images", n, global)
+	}
+	slots := cfg.Prefetch + 1
+	l.free = make(chan *slot, slots)
+	for range slots {
+		s, err := newSlot(cfg)
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		l.free <- s
+	}
+	return l, nil
+}
 
 // StepsPerEpoch is the number of batches of one epoch.
-func (l *Loader) StepsPerEpoch() int { return 0 }
+func (l *Loader) StepsPerEpoch() int { return l.steps }
 
 // Seek makes the next batch that of the given step, counted from 0 over all epochs. The batch has the same bits as
 // if every earlier one had been made.
-func (l *Loader) Seek(step int) error { return nil }
+func (l *Loader) Seek(step int) error {
+	if step < 0 {
+		return fmt.Errorf("data loader: seek to step %d", step)
+	}
+	l.stop()
+	l.next = step
+	return nil
+}
 
 // Next returns the next batch, waiting for the workers if it is not ready. It returns io.EOF after the last
-// epoch, and an error that lists paths when too many samples are unreadable.
-func (l *Loader) Next(ctx context.Context) (*Batch, error) { return nil, nil }
+// epoch, the context's error if that ends first, and an error that lists paths when too many samples are unreadable.
+func (l *Loader) Next(ctx context.Context) (*Batch, error) {
+	if l.failed != nil {
+		return nil, l.failed
+	}
+	if l.closed {
+		return nil, errors.New("data loader: closed")
+	}
+	if l.cfg.Epochs > 0 && l.next >= l.cfg.Epochs*l.steps {
+		return nil, io.EOF
+	}
+	if l.pipe == nil {
+		l.pipe = startPipeline(l.cfg, l.steps, l.next, l.free)
+	}
+	start := time.Now()
+	if l.head == nil {
+		select {
+		case l.head = <-l.pipe.queue:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	select {
+	case <-l.head.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s := l.head
+	l.head = nil
+	if err := l.check(s); err != nil {
+		l.free <- s
+		l.stop()
+		l.failed = err
+		return nil, err
+	}
+	l.next++
+	b := s.batch(l.cfg)
+	b.loader = l
+	b.Wait = time.Since(start)
+	return b, nil
+}
 
-// Unreadable lists the samples found unreadable so far, by index.
-func (l *Loader) Unreadable() []Unreadable { return nil }
+// check counts the unreadable samples of a batch. It runs in the order of steps, so that the error comes at the same
+// step however the workers were scheduled.
+func (l *Loader) check(s *slot) error {
+	for b := range s.results {
+		r := &s.results[b]
+		if r.err != nil {
+			return r.err
+		}
+		for _, u := range r.bad {
+			l.bad[u.Index] = u
+		}
+	}
+	n := l.cfg.Source.Len()
+	if len(l.bad) == 0 || float64(len(l.bad)) <= l.cfg.MaxUnreadableShare*float64(n) && len(l.bad) < n {
+		return nil
+	}
+	const listed = 10
+	var text strings.Builder
+	for i, u := range l.Unreadable() {
+		if i == listed {
+			fmt.Fprintf(&text, "\n  and %d more", len(l.bad)-listed)
+			break
+		}
+		fmt.Fprintf(&text, "\n  %v", u.Err)
+	}
+	return fmt.Errorf("data: %d of %d images cannot be read, more than the allowed share of %g (dataset.max_unreadable_share):%s",
+		len(l.bad), n, l.cfg.MaxUnreadableShare, text.String())
+}
 
-// Close stops the workers and frees the memory. Batches not released stay valid.
-func (l *Loader) Close() {}
+// Unreadable lists the samples found unreadable in the batches returned so far, by index.
+func (l *Loader) Unreadable() []Unreadable {
+	list := make([]Unreadable, 0, len(l.bad))
+	for _, u := range l.bad {
+		list = append(list, u)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Index < list[j].Index })
+	return list
+}
+
+// stop ends the workers and takes back the batches they were making.
+func (l *Loader) stop() {
+	if l.pipe == nil {
+		return
+	}
+	l.pipe.stop()
+	if l.head != nil {
+		l.free <- l.head
+		l.head = nil
+	}
+	for {
+		select {
+		case s := <-l.pipe.queue:
+			l.free <- s
+			continue
+		default:
+		}
+		break
+	}
+	l.pipe = nil
+}
+
+// Close stops the workers and frees the memory. A batch that was not released stays valid until it is.
+func (l *Loader) Close() {
+	l.stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for {
+		select {
+		case s := <-l.free:
+			s.close()
+			continue
+		default:
+		}
+		return
+	}
+}
+
+// Release gives the memory back to the loader that made the batch; its tensors must not be used afterwards.
+func (b *Batch) Release() {
+	s := b.slot
+	if s == nil {
+		return
+	}
+	b.slot = nil
+	l := b.loader
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		s.close()
+		return
+	}
+	l.free <- s
+}

@@ -1,0 +1,259 @@
+package data
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// slot is the memory of one batch, used again and again.
+type slot struct {
+	full    Batch            // tensors of a whole batch; batches are copies of it
+	buffers []*tensor.Buffer // of the groups
+
+	step, epoch int
+	size        int   // samples, less than the batch size only at the end of an epoch
+	indices     []int // wanted, then read
+	labels      []int32
+	results     []result
+	left        atomic.Int32  // samples still to be made
+	ready       chan struct{} // one token when left reaches 0
+}
+
+// result is what happened to one sample.
+type result struct {
+	bad []Unreadable
+	err error
+}
+
+func newSlot(cfg LoaderConfig) (*slot, error) {
+	s := &slot{
+		indices: make([]int, cfg.BatchSize),
+		labels:  make([]int32, cfg.BatchSize),
+		results: make([]result, cfg.BatchSize),
+		ready:   make(chan struct{}, 1),
+	}
+	views := cfg.Transform.Views()
+	c := cfg.Transform.Channels()
+	for at := 0; at < len(views); {
+		end := at + 1
+		for end < len(views) && views[end] == views[at] {
+			end++
+		}
+		v := views[at]
+		g, err := s.alloc((end-at)*cfg.BatchSize, c, v.Height, v.Width)
+		if err != nil {
+			return nil, err
+		}
+		s.full.Groups = append(s.full.Groups, g)
+		for k := range end - at {
+			s.full.Views = append(s.full.Views, g.Rows(k*cfg.BatchSize, (k+1)*cfg.BatchSize))
+		}
+		at = end
+	}
+	return s, nil
+}
+
+func (s *slot) alloc(shape ...int) (*tensor.Tensor, error) {
+	buf, err := tensor.Host.Alloc(tensor.Shape(shape).Len() * tensor.F32.Size())
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("data loader: batch of shape %v: %w", shape, err)
+	}
+	s.buffers = append(s.buffers, buf)
+	return tensor.Over(buf, 0, tensor.F32, shape...), nil
+}
+
+func (s *slot) close() {
+	for _, b := range s.buffers {
+		tensor.Host.Free(b)
+	}
+	s.buffers = nil
+}
+
+// view is where view v of sample b is written. A short batch is packed as if it were a whole one of its size.
+func (s *slot) view(v, b int) []float32 {
+	t := s.full.Views[v]
+	each := t.Len() / t.Dim(0)
+	if s.size == t.Dim(0) {
+		return t.F32()[b*each : (b+1)*each]
+	}
+	for _, g := range s.full.Groups {
+		n := g.Dim(0) / t.Dim(0)
+		if v < n {
+			return g.F32()[(v*s.size+b)*each : (v*s.size+b+1)*each]
+		}
+		v -= n
+	}
+	panic("data: view out of range")
+}
+
+// batch describes the slot to the caller.
+func (s *slot) batch(cfg LoaderConfig) *Batch {
+	b := s.full
+	b.slot, b.Step, b.Epoch = s, s.step, s.epoch
+	b.Indices, b.Labels = s.indices[:s.size], s.labels[:s.size]
+	if s.size < cfg.BatchSize {
+		groups := b.Groups
+		b.Groups, b.Views = nil, nil
+		for _, g := range groups {
+			n := g.Dim(0) / cfg.BatchSize
+			short := g.Rows(0, n*s.size)
+			b.Groups = append(b.Groups, short)
+			for k := range n {
+				b.Views = append(b.Views, short.Rows(k*s.size, (k+1)*s.size))
+			}
+		}
+	}
+	return &b
+}
+
+// task is one sample of a batch.
+type task struct {
+	s *slot
+	b int
+}
+
+// pipeline is a producer that plans batches in order and workers that make their samples in any order.
+type pipeline struct {
+	cfg   LoaderConfig
+	queue chan *slot // planned batches, in order
+	tasks chan task
+	quit  chan struct{}
+	wg    sync.WaitGroup
+	// known are samples found unreadable, so that they are not tried again. It never changes what a batch holds.
+	known sync.Map
+}
+
+func startPipeline(cfg LoaderConfig, steps, first int, free chan *slot) *pipeline {
+	p := &pipeline{
+		cfg:   cfg,
+		queue: make(chan *slot, cap(free)),
+		tasks: make(chan task, cfg.BatchSize),
+		quit:  make(chan struct{}),
+	}
+	p.wg.Go(func() { p.plan(steps, first, free) })
+	for range cfg.Workers {
+		p.wg.Go(p.work)
+	}
+	return p
+}
+
+func (p *pipeline) stop() {
+	close(p.quit)
+	p.wg.Wait()
+}
+
+// purposeOrder is the word that keeps the streams of epoch orders away from those of views.
+const purposeOrder = 1<<24 + 0x0da7a
+
+// order is the permutation of an epoch.
+func order(cfg LoaderConfig, epoch int) []int {
+	n := cfg.Source.Len()
+	if cfg.Shuffle {
+		return tensor.NewRand(cfg.Seed, uint32(epoch), 0, purposeOrder).Perm(n)
+	}
+	p := make([]int, n)
+	for i := range p {
+		p[i] = i
+	}
+	return p
+}
+
+func (p *pipeline) plan(steps, first int, free chan *slot) {
+	var perm []int
+	at := -1
+	for step := first; ; step++ {
+		epoch := step / steps
+		if p.cfg.Epochs > 0 && epoch >= p.cfg.Epochs {
+			return
+		}
+		if epoch != at {
+			perm, at = order(p.cfg, epoch), epoch
+		}
+		var s *slot
+		select {
+		case s = <-free:
+		case <-p.quit:
+			return
+		}
+		select {
+		case <-s.ready: // left over from a batch that was not taken
+		default:
+		}
+		from := step%steps*p.cfg.BatchSize*p.cfg.Ranks + p.cfg.Rank*p.cfg.BatchSize
+		s.step, s.epoch = step, epoch
+		s.size = min(p.cfg.BatchSize, len(perm)-from)
+		copy(s.indices, perm[from:from+s.size])
+		s.left.Store(int32(s.size))
+		for b := range s.results {
+			s.results[b] = result{}
+		}
+		p.queue <- s // has room for every slot
+		for b := range s.size {
+			select {
+			case p.tasks <- task{s, b}:
+			case <-p.quit:
+				return
+			}
+		}
+	}
+}
+
+func (p *pipeline) work() {
+	var m Image
+	out := make([][]float32, len(p.cfg.Transform.Views()))
+	for {
+		select {
+		case <-p.quit:
+			return
+		default:
+		}
+		select {
+		case <-p.quit:
+			return
+		case t := <-p.tasks:
+			p.sample(t, &m, out)
+			if t.s.left.Add(-1) == 0 {
+				t.s.ready <- struct{}{}
+			}
+		}
+	}
+}
+
+// sample decodes one sample, or the next readable one, and cuts its views. The draws are those of the sample that was
+// wanted, so that a replacement does not repeat the views it has in its own place.
+func (p *pipeline) sample(t task, m *Image, out [][]float32) {
+	src, r := p.cfg.Source, &t.s.results[t.b]
+	want := t.s.indices[t.b]
+	n := src.Len()
+	for k := range n {
+		i := (want + k) % n
+		err := error(nil)
+		if known, ok := p.known.Load(i); ok {
+			err = known.(error)
+		} else {
+			err = src.Decode(i, m)
+		}
+		if err != nil {
+			p.known.Store(i, err)
+			r.bad = append(r.bad, Unreadable{Index: i, ID: src.ID(i), Err: err})
+			continue
+		}
+		for v := range out {
+			out[v] = t.s.view(v, t.b)
+		}
+		key := Key{Seed: p.cfg.Seed, Epoch: uint32(t.s.epoch), Sample: uint32(want)}
+		if err := p.cfg.Transform.Apply(m, key, out); err != nil {
+			r.err = fmt.Errorf("%s: %w", src.ID(i), err)
+			return
+		}
+		t.s.indices[t.b], t.s.labels[t.b] = i, -1
+		if label, ok := src.Label(i); ok {
+			t.s.labels[t.b] = int32(label)
+		}
+		return
+	}
+}
