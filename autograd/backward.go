@@ -90,8 +90,9 @@ func (t *Tape) backwardTo(mark int) {
 		t.freeOwn(&op)
 		for _, v := range op.Saves {
 			if v != nil {
-				v.saves--
-				t.maybeFree(v)
+				r := v.root()
+				r.saves--
+				t.maybeFree(r)
 			}
 		}
 		for _, p := range op.Uses {

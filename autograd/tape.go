@@ -145,7 +145,7 @@ func (t *Tape) Record(op Op) {
 	}
 	for _, v := range op.Saves {
 		if v != nil {
-			v.saves++
+			v.root().saves++
 		}
 	}
 	if t.mode == recording {
@@ -167,7 +167,7 @@ func (t *Tape) count(op *Op) {
 }
 
 // Release says that the forward code will not read v again. Its memory is freed now, or as soon as backward is
-// done with it. Constants, parameters and row ranges are left alone.
+// done with it and with its row ranges. Constants, parameters and row ranges themselves are left alone.
 func (t *Tape) Release(v *Var) {
 	if v == nil || !v.owned || v.released {
 		return

@@ -137,6 +137,34 @@ func TestBackwardFreesEverything(t *testing.T) {
 	}
 }
 
+// A released matrix stays until backward is done with its row ranges, and no longer.
+func TestReleaseWaitsForSlices(t *testing.T) {
+	w1, w2, x := param(1, 1, 0, 4, 4), param(2, 1, 0, 4, 4), param(3, 1, 0, 3, 4)
+	run := func(release bool) (dw []float64, left int) {
+		tape := newTape()
+		for _, v := range []*autograd.Var{w1, w2, x} {
+			v.ZeroGrad()
+		}
+		h := tape.Linear(autograd.Linear{X: x, W: w1})
+		y := tape.Linear(autograd.Linear{X: tape.Slice(h, 1, 3), W: w2})
+		if release {
+			tape.Release(h)
+			tape.Release(y)
+		}
+		seed(tape, y)
+		tape.Backward()
+		return append(append([]float64(nil), w1.Grad.F64()...), w2.Grad.F64()...), tape.A.InUse()
+	}
+	want, _ := run(false)
+	got, left := run(true)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("kept and released:\n%s", diff)
+	}
+	if left != 0 {
+		t.Errorf("%d bytes are left", left)
+	}
+}
+
 // Checkpointing gives the same bits.
 func TestCheckpointSameBits(t *testing.T) {
 	w1, w2, x := param(1, 1, 0, 4, 4), param(2, 1, 0, 4, 4), param(3, 1, 0, 3, 4)

@@ -62,6 +62,14 @@ func (v *Var) ZeroGrad() { v.set = false }
 // gradient. It is where data-parallel buckets and reduce-scatters hang. nil removes it.
 func (v *Var) OnReady(hook func()) { v.ready = hook }
 
+// root is the Var whose memory v's value lies in.
+func (v *Var) root() *Var {
+	for v.parent != nil {
+		v = v.parent
+	}
+	return v
+}
+
 // Dim is the size of dimension i of the value; negative i counts from the end.
 func (v *Var) Dim(i int) int { return v.Value.Dim(i) }
 

@@ -1,0 +1,51 @@
+package nn
+
+// ActivationBytes counts what a training pass over l keeps for backward, the tokens it returns included, when
+// every parameter trains: what a forward pass leaves in the tape's arena. For every token and block these are
+//
+//	8·D   both LayerNorm outputs, query, key and value, the attention output, and the two sums of the residual
+//	2·I   the MLP's hidden layer before and after its activation (3·I when gated)
+//	4+H   mean and reciprocal deviation of both norms, and the softmax denominator of every head
+//	2     drop-path factors, where the block has any
+//
+// elements; the first residual sum, of the embedding, and the pixels of the patches come once. With checkpoints a
+// block keeps its input alone. rows is the number of rows wanted of the last block, negative for all.
+func (v *ViT) ActivationBytes(l *Layout, rows int, checkpoint bool) int64 {
+	c := v.Config
+	d, all := int64(c.Dim), int64(l.Tokens)
+	few := all
+	if rows >= 0 {
+		few = int64(rows)
+	}
+	hidden := 2 * int64(c.MLPDim)
+	if c.Gated {
+		hidden += int64(c.MLPDim)
+	}
+	size, stat := int64(v.dtype.Size()), int64(v.statType().Size())
+	values := all*d + int64(l.Patches)*int64(c.Channels*c.PatchSize*c.PatchSize)
+	stats := int64(0)
+	factors := int64(0)
+	for i := range v.Blocks {
+		mixed := all // tokens from the output projection on
+		if i == len(v.Blocks)-1 {
+			mixed = few
+		}
+		drops := c.DropPath.rate(i, c.Depth) > 0
+		if drops {
+			factors += 2 * mixed
+		}
+		if checkpoint {
+			values += mixed * d
+			continue
+		}
+		values += all*5*d + mixed*(3*d+hidden)
+		stats += all*(2+int64(c.Heads)) + mixed*2
+		if rows >= 0 && i == len(v.Blocks)-1 {
+			values += mixed * d // the chosen rows of the attention output
+		}
+	}
+	// The final norm.
+	values += few * d
+	stats += few * 2
+	return values*size + stats*stat + factors*4
+}
