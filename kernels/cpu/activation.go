@@ -1,9 +1,8 @@
 package cpu
 
 import (
-	"math"
-
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cpu/vec"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -35,14 +34,9 @@ func (o *actOp) do(w *worker, lo, hi int) {
 		i, j := c*chunk, min((c+1)*chunk, o.x.cols)
 		x, y := o.x.part(w, 0, 0, i, j), o.out.outPart(w, 1, 0, i, j)
 		if o.dy.empty() {
-			for k, v := range x {
-				y[k] = activate(v, o.act)
-			}
+			vec.Activate(y, x, o.act)
 		} else {
-			dy := o.dy.part(w, 2, 0, i, j)
-			for k, v := range x {
-				y[k] = dy[k] * slope(v, o.act)
-			}
+			vec.ActivateGrad(y, o.dy.part(w, 2, 0, i, j), x, o.act)
 		}
 		o.out.donePart(0, i, j, y)
 	}
@@ -77,63 +71,15 @@ func (o *swiGLUOp) do(w *worker, lo, hi int) {
 	for r := lo; r < hi; r++ {
 		x, y := o.x.row(w, 0, r), o.out.out(w, 1, r)
 		if o.dy.empty() {
-			for j := range h {
-				y[j] = activate(x[j], kernels.SiLU) * x[h+j]
-			}
+			vec.Activate(y, x[:h], kernels.SiLU)
+			vec.MulScale(y, y, x[h:], 1)
 		} else {
-			dy := o.dy.row(w, 2, r)
-			for j := range h {
-				a, v := x[j], x[h+j]
-				y[j] = dy[j] * v * slope(a, kernels.SiLU)
-				y[h+j] = dy[j] * activate(a, kernels.SiLU)
-			}
+			dy, gate := o.dy.row(w, 2, r), y[h:]
+			vec.MulScale(y[:h], dy, x[h:], 1)
+			vec.ActivateGrad(y[:h], y[:h], x[:h], kernels.SiLU)
+			vec.Activate(gate, x[:h], kernels.SiLU)
+			vec.MulScale(gate, gate, dy, 1)
 		}
 		o.out.done(r, y)
 	}
-}
-
-func activate(v float32, act kernels.Activation) float32 {
-	x := float64(v)
-	switch act {
-	case kernels.GELU:
-		return float32(x * 0.5 * (1 + math.Erf(x/math.Sqrt2)))
-	case kernels.GELUTanh:
-		return float32(x * 0.5 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))))
-	case kernels.QuickGELU:
-		return float32(x / (1 + math.Exp(-1.702*x)))
-	case kernels.SiLU:
-		return float32(x / (1 + math.Exp(-x)))
-	case kernels.ReLU:
-		return max(v, 0)
-	case kernels.Tanh:
-		return float32(math.Tanh(x))
-	}
-	return v
-}
-
-func slope(v float32, act kernels.Activation) float32 {
-	x := float64(v)
-	switch act {
-	case kernels.GELU:
-		return float32(0.5*(1+math.Erf(x/math.Sqrt2)) + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi))
-	case kernels.GELUTanh:
-		c := math.Sqrt(2 / math.Pi)
-		t := math.Tanh(c * (x + 0.044715*x*x*x))
-		return float32(0.5*(1+t) + 0.5*x*(1-t*t)*c*(1+3*0.044715*x*x))
-	case kernels.QuickGELU:
-		s := 1 / (1 + math.Exp(-1.702*x))
-		return float32(s + 1.702*x*s*(1-s))
-	case kernels.SiLU:
-		s := 1 / (1 + math.Exp(-x))
-		return float32(s + x*s*(1-s))
-	case kernels.ReLU:
-		if v > 0 {
-			return 1
-		}
-		return 0
-	case kernels.Tanh:
-		t := math.Tanh(x)
-		return float32(1 - t*t)
-	}
-	return 1
 }
