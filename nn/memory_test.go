@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/dino-mx/dmx/kernels/ref"
+	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -12,12 +12,14 @@ import (
 // The count explains what a forward pass leaves in the arena, up to rounding of some 70 tensors to 256 bytes, and
 // backward leaves nothing.
 func TestActivationBytes(t *testing.T) {
+	be := cpu.New(cpu.Options{})
+	defer be.Close()
 	for name, c := range families() {
 		for _, checkpoint := range []bool{false, true} {
 			for _, few := range []bool{false, true} {
 				c.DropPath = nn.DropPathConfig{Rate: 0.4, Linear: true}
 				c.Dim, c.Heads, c.MLPDim, c.Depth = 64, 2, 96, 3
-				b := nn.Builder{Backend: ref.New(), DType: tensor.F32, Train: true}
+				b := nn.Builder{Backend: be, DType: tensor.F32, Train: true}
 				v := newModel(t, b, c)
 				groups := []nn.Group{images(1, 6, c.Channels, 6, 6), images(2, 8, c.Channels, 4, 4)}
 				l := layout(t, v, groups)
