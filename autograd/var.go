@@ -59,7 +59,8 @@ func (v *Var) HasGrad() bool { return v.set }
 func (v *Var) ZeroGrad() { v.set = false }
 
 // OnReady sets the hook that Backward calls once, when the last recorded use of this parameter has added its
-// gradient. It is where data-parallel buckets and reduce-scatters hang. nil removes it.
+// gradient. It is where data-parallel buckets and reduce-scatters hang. A parameter that nothing used (a mask token
+// without masks) has no hook called. nil removes it.
 func (v *Var) OnReady(hook func()) { v.ready = hook }
 
 // root is the Var whose memory v's value lies in.

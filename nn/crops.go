@@ -42,6 +42,7 @@ type Layout struct {
 	Patches int
 	Seqs    kernels.Sequences
 
+	cropOf   []int32 // for each token its crop
 	cls      []int32
 	clsRows  autograd.RowMap
 	patchOf  []int32 // for each token its patch, or -1
@@ -145,6 +146,7 @@ func (v *ViT) fillLayout(l *Layout) error {
 	l.patchOf = make([]int32, 0, l.Tokens)
 	l.tokenOf = make([]int32, 0, l.Patches)
 	l.addOf = make([]int32, 0, l.Tokens)
+	l.cropOf = make([]int32, 0, l.Tokens)
 	clsInverse := make([]int32, l.Tokens)
 	for i := range clsInverse {
 		clsInverse[i] = -1
@@ -156,6 +158,9 @@ func (v *ViT) fillLayout(l *Layout) error {
 			l.Seqs.Host = append(l.Seqs.Host, start)
 			clsInverse[start] = int32(len(l.cls))
 			l.cls = append(l.cls, start)
+			for range l.Prefix + q.Patches() {
+				l.cropOf = append(l.cropOf, int32(q.FirstCrop+b))
+			}
 			for i := 0; i < l.Prefix; i++ {
 				l.patchOf = append(l.patchOf, -1)
 				l.addOf = append(l.addOf, int32(i))

@@ -22,7 +22,8 @@ func (c DropPathConfig) rate(i, depth int) float64 {
 	return c.Rate * float64(i) / float64(depth-1)
 }
 
-// passInputs holds what the blocks of one forward pass share, and makes what each needs.
+// passInputs is what the blocks of one forward pass need beside the tokens. All of it is put on the device before
+// the first block, so that a pass on an accelerator does not stop to wait for copies.
 type passInputs struct {
 	v       *ViT
 	t       *autograd.Tape
@@ -33,6 +34,7 @@ type passInputs struct {
 	rowsAt  []int32 // host form of rows
 	queries *tensor.Tensor
 	rope    ropeTable
+	blocks  []blockInput
 }
 
 func (v *ViT) blockInputs(t *autograd.Tape, l *Layout, groups []Group, o Options) *passInputs {
@@ -52,7 +54,50 @@ func (v *ViT) blockInputs(t *autograd.Tape, l *Layout, groups []Group, o Options
 			in.rope = v.randomRope(t, l, o.Draw, -1)
 		}
 	}
+	in.fill()
 	return in
+}
+
+// fill makes the inputs of all blocks. The drop-path factors of all of them are copied at once.
+func (in *passInputs) fill() {
+	s := &in.v.scratch
+	in.blocks = s.blocks[:0]
+	for i := range in.v.Blocks {
+		in.blocks = append(in.blocks, in.block(i))
+	}
+	s.blocks = in.blocks
+	depth, c := len(in.blocks), in.v.Config.DropPath
+	if !in.draw.Train || c.Rate == 0 || c.Subset {
+		return
+	}
+	s.scales, s.ends = s.scales[:0], s.ends[:0]
+	for branch := range 2 * depth {
+		if p := c.rate(branch/2, depth); p > 0 {
+			rows := in.rowsAt
+			if branch/2 != depth-1 {
+				rows = nil
+			}
+			in.dropScales(branch, p, rows)
+		}
+		s.ends = append(s.ends, len(s.scales))
+	}
+	if len(s.scales) == 0 {
+		return
+	}
+	all := in.t.A.New(tensor.F32, len(s.scales))
+	in.v.backend.Upload(all, tensor.FromF32(s.scales, len(s.scales)))
+	lo := 0
+	for branch, hi := range s.ends {
+		if hi > lo {
+			b := &in.blocks[branch/2]
+			if branch%2 == 0 {
+				b.attn.scale = all.Rows(lo, hi)
+			} else {
+				b.mlp.scale = all.Rows(lo, hi)
+			}
+		}
+		lo = hi
+	}
 }
 
 // rowMap turns a list of rows into its index tables.
@@ -82,22 +127,11 @@ func (in *passInputs) block(i int) blockInput {
 	if v.Config.RoPE.Theta > 0 && in.rope.cos == nil {
 		b.attn.rope = v.randomRope(in.t, l, in.draw, i)
 	}
-	depth := len(v.Blocks)
-	p := v.Config.DropPath.rate(i, depth)
-	if !in.draw.Train || p == 0 {
-		return b
-	}
-	if v.Config.DropPath.Subset {
+	p := v.Config.DropPath.rate(i, len(v.Blocks))
+	if in.draw.Train && p > 0 && v.Config.DropPath.Subset {
 		in.subset(&b.attn, 2*i, p, true)
 		in.subset(&b.mlp, 2*i+1, p, false)
-		return b
 	}
-	rows := in.rowsAt
-	if i != depth-1 {
-		rows = nil
-	}
-	b.attn.scale = in.dropScales(2*i, p, rows)
-	b.mlp.scale = in.dropScales(2*i+1, p, rows)
 	return b
 }
 
@@ -115,54 +149,50 @@ func (in *passInputs) key(group, i int) uint32 {
 	return uint32(in.l.Groups[group].FirstCrop + i)
 }
 
-// dropScales is the factor of every row: 0 with probability p, else 1/(1-p), the same for all tokens of a crop.
-// rows restricts it to those rows; nil means all.
-func (in *passInputs) dropScales(branch int, p float64, rows []int32) *tensor.Tensor {
+// dropScales appends the factor of every row to the scratch: 0 with probability p, else 1/(1-p), the same for all
+// tokens of a crop. rows restricts it to those rows; nil means all.
+func (in *passInputs) dropScales(branch int, p float64, rows []int32) {
 	l, s := in.l, &in.v.scratch
-	s.scales = s.scales[:0]
+	s.crops = s.crops[:0]
 	for gi := range l.Groups {
-		q := &l.Groups[gi]
-		for i := 0; i < q.Batch; i++ {
+		for i := range l.Groups[gi].Batch {
 			f := float32(0)
 			if in.uniform(in.key(gi, i), branch) >= p {
 				f = float32(1 / (1 - p))
 			}
-			for n := l.Prefix + q.Patches(); n > 0; n-- {
-				s.scales = append(s.scales, f)
-			}
+			s.crops = append(s.crops, f)
 		}
 	}
-	host := s.scales
 	if rows != nil {
 		for _, r := range rows {
-			s.scales = append(s.scales, s.scales[r])
+			s.scales = append(s.scales, s.crops[l.cropOf[r]])
 		}
-		host = s.scales[l.Tokens:]
+		return
 	}
-	x := in.t.A.New(tensor.F32, len(host))
-	in.v.backend.Upload(x, tensor.FromF32(host, len(host)))
-	return x
+	for _, c := range l.cropOf {
+		s.scales = append(s.scales, s.crops[c])
+	}
 }
 
 // subset draws the crops of every group that a branch runs on: max(int(B·(1-p)), 1) of B, in their order.
 func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bool) {
 	l, s := in.l, &in.v.scratch
-	s.rows, s.scales, s.index, s.cropOf = s.rows[:0], s.scales[:0], s.index[:0], s.cropOf[:0]
+	s.rows, s.scales, s.index, s.starts = s.rows[:0], s.scales[:0], s.index[:0], s.starts[:0]
 	longest := 0
 	for gi := range l.Groups {
 		q := &l.Groups[gi]
 		keep := max(int(float64(q.Batch)*(1-p)), 1)
 		// Ranking crops by their own draw picks a subset that does not depend on the order of the batch.
-		s.perm, s.angles = s.perm[:0], s.angles[:0]
+		s.perm, s.draws = s.perm[:0], s.draws[:0]
 		for i := 0; i < q.Batch; i++ {
 			s.perm = append(s.perm, i)
-			s.angles = append(s.angles, in.uniform(in.key(gi, i), branch))
+			s.draws = append(s.draws, in.uniform(in.key(gi, i), branch))
 		}
 		slices.SortStableFunc(s.perm, func(a, b int) int {
 			switch {
-			case s.angles[a] < s.angles[b]:
+			case s.draws[a] < s.draws[b]:
 				return -1
-			case s.angles[a] > s.angles[b]:
+			case s.draws[a] > s.draws[b]:
 				return 1
 			}
 			return 0
@@ -171,7 +201,7 @@ func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bo
 		slices.Sort(picked)
 		n := l.Prefix + q.Patches()
 		for _, i := range picked {
-			s.cropOf = append(s.cropOf, int32(len(s.rows)))
+			s.starts = append(s.starts, int32(len(s.rows)))
 			longest = max(longest, n)
 			for j := 0; j < n; j++ {
 				s.rows = append(s.rows, int32(q.FirstToken+i*n+j))
@@ -185,7 +215,7 @@ func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bo
 	if !attention {
 		return
 	}
-	host := append(append([]int32(nil), s.cropOf...), int32(len(s.rows)))
+	host := append(append([]int32(nil), s.starts...), int32(len(s.rows)))
 	b.seqs = kernels.Sequences{Starts: in.v.upload(in.t, host), Host: host, MaxLen: longest}
 	if b.rope.cos == nil {
 		return

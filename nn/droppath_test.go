@@ -33,14 +33,14 @@ func pass(t *testing.T, c DropPathConfig, batch, depth int, step uint32, keys []
 func TestDropPathStatistics(t *testing.T) {
 	const batch, depth, rate = 20000, 3, 0.3
 	in := pass(t, DropPathConfig{Rate: rate, Linear: true}, batch, depth, 1, nil)
-	if b := in.block(0); b.attn.scale != nil || b.mlp.scale != nil {
+	if b := in.blocks[0]; b.attn.scale != nil || b.mlp.scale != nil {
 		t.Error("the first block of a linear ramp drops paths")
 	}
 	for i, p := range []float64{0, rate / 2, rate} {
 		if p == 0 {
 			continue
 		}
-		b := in.block(i)
+		b := in.blocks[i]
 		for _, scale := range [][]float32{b.attn.scale.F32(), b.mlp.scale.F32()} {
 			dropped, sum := 0, 0.0
 			for c := 0; c < batch; c++ {
@@ -65,7 +65,7 @@ func TestDropPathStatistics(t *testing.T) {
 		}
 	}
 	next := pass(t, DropPathConfig{Rate: rate}, batch, depth, 2, nil)
-	if cmp.Equal(in.block(2).attn.scale.F32(), next.block(2).attn.scale.F32()) {
+	if cmp.Equal(in.blocks[2].attn.scale.F32(), next.blocks[2].attn.scale.F32()) {
 		t.Error("two steps draw the same")
 	}
 }
@@ -73,9 +73,10 @@ func TestDropPathStatistics(t *testing.T) {
 // The rows wanted of the last block get the factors of their crops.
 func TestDropPathOfChosenRows(t *testing.T) {
 	in := pass(t, DropPathConfig{Rate: 0.5}, 50, 2, 1, nil)
-	all := append([]float32(nil), in.block(1).mlp.scale.F32()...)
+	all := append([]float32(nil), in.blocks[1].mlp.scale.F32()...)
 	in.rowsAt = []int32{7, 0, 40, 99}
-	got := in.block(1).mlp.scale.F32()
+	in.fill()
+	got := in.blocks[1].mlp.scale.F32()
 	want := []float32{all[7], all[0], all[40], all[99]}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("factors of rows 7, 0, 40, 99:\n%s", diff)
@@ -90,7 +91,7 @@ func TestSubsetDropPathStatistics(t *testing.T) {
 	differ := false
 	for step := uint32(0); step < draws; step++ {
 		in := pass(t, DropPathConfig{Rate: rate, Subset: true}, batch, 1, step, nil)
-		b := in.block(0)
+		b := in.blocks[0]
 		rows := b.attn.pick.Index.I32()
 		if len(rows) != 2*6 {
 			t.Fatalf("%d rows of 2 tokens, want int(10·0.65) = 6 crops", len(rows))
@@ -116,15 +117,15 @@ func TestSubsetDropPathStatistics(t *testing.T) {
 	if !differ {
 		t.Error("both branches always pick the same crops")
 	}
-	if n := pass(t, DropPathConfig{Rate: 0.9, Subset: true}, 2, 1, 0, nil).block(0).attn.pick.Index.Len(); n != 2 {
+	if n := pass(t, DropPathConfig{Rate: 0.9, Subset: true}, 2, 1, 0, nil).blocks[0].attn.pick.Index.Len(); n != 2 {
 		t.Errorf("%d tokens of 2 crops at rate 0.9, want those of one crop", n)
 	}
 }
 
 // A crop draws by its key, wherever it lies.
 func TestDropPathFollowsKeys(t *testing.T) {
-	a := pass(t, DropPathConfig{Rate: 0.5}, 4, 1, 1, []uint32{70, 71, 72, 73}).block(0).attn.scale.F32()
-	b := pass(t, DropPathConfig{Rate: 0.5}, 2, 1, 1, []uint32{73, 71}).block(0).attn.scale.F32()
+	a := pass(t, DropPathConfig{Rate: 0.5}, 4, 1, 1, []uint32{70, 71, 72, 73}).blocks[0].attn.scale.F32()
+	b := pass(t, DropPathConfig{Rate: 0.5}, 2, 1, 1, []uint32{73, 71}).blocks[0].attn.scale.F32()
 	if diff := cmp.Diff([]float32{a[6], a[2]}, []float32{b[0], b[2]}); diff != "" {
 		t.Errorf("crops 73 and 71 alone:\n%s", diff)
 	}

@@ -9,6 +9,7 @@ import (
 // embed makes the packed token matrix: patch embeddings (or the mask token in their place) plus one row of a
 // small table for every token, which holds CLS with its position, the registers, and the positions of each grid.
 func (v *ViT) embed(t *autograd.Tape, l *Layout, groups []Group) *autograd.Var {
+	masks := v.masks(t, l, groups)
 	p := v.Config.PatchSize
 	pixels := t.New(false, l.Patches, v.Config.Channels*p*p)
 	for i, g := range groups {
@@ -18,7 +19,6 @@ func (v *ViT) embed(t *autograd.Tape, l *Layout, groups []Group) *autograd.Var {
 	patches := v.Patch.Forward(t, pixels, Epilogue{}, Draw{})
 	t.Release(pixels)
 
-	masks := v.masks(t, l, groups)
 	table := v.addTable(t, l)
 	patchOf, tokenOf := l.patchMap.Index, l.patchMap.Inverse
 	if masks != nil {
@@ -203,11 +203,12 @@ type scratch struct {
 	patchOf, tokenOf, index, masked []int32
 	rows, inverse                   []int32
 	two                             [2]int32
-	scales                          []float32
-	cropOf                          []int32
-	angles                          []float64
+	starts                          []int32
+	scales, crops                   []float32
+	ends, perm                      []int
+	draws                           []float64
 	cos, sin                        []float64
-	perm                            []int
+	blocks                          []blockInput
 }
 
 // upload copies an index table into the arena.

@@ -169,6 +169,35 @@ func TestFreezeBlocks(t *testing.T) {
 	}
 }
 
+// Gradients of micro-batches add up to those of the whole batch.
+func TestAccumulation(t *testing.T) {
+	for name, c := range families() {
+		v := newModel(t, oracle, c)
+		withoutPooler(v)
+		groups := crops(c)
+		grads := func(batches ...[]nn.Group) (out [][]float64) {
+			v.Params.ZeroGrad()
+			tape := oracle.NewTape()
+			for _, b := range batches {
+				y := v.Forward(tape, layout(t, v, b), b, nn.Options{}).Tokens
+				g, _ := tape.Into(y)
+				oracle.Backend.Copy(g, y.Value)
+				tape.Backward()
+				tape.Reset()
+			}
+			for _, p := range v.Params.All() {
+				if !p.Frozen && p.Weight.HasGrad() && p.Shape.Len() > 0 {
+					out = append(out, values(p.Grad()))
+				}
+			}
+			return out
+		}
+		if diff := cmp.Diff(grads(groups), grads(groups[:1], groups[1:]), approx(1e-11)); diff != "" {
+			t.Errorf("%s: whole batch and micro-batches:\n%s", name, diff)
+		}
+	}
+}
+
 // Hidden states: depth+1 entries, the last one before the final norm.
 func TestHiddenStates(t *testing.T) {
 	for name, c := range families() {

@@ -132,13 +132,13 @@ func (v *ViT) Forward(t *autograd.Tape, l *Layout, groups []Group, o Options) *O
 		panic("nn: Forward with the layout of other groups")
 	}
 	out := &Output{Layout: l}
-	x := v.embed(t, l, groups)
 	in := v.blockInputs(t, l, groups, o)
+	x := v.embed(t, l, groups)
 	if o.Hidden {
 		out.Hidden = append(out.Hidden, x)
 	}
 	for i, b := range v.Blocks {
-		bi := in.block(i)
+		bi := in.blocks[i]
 		if i == len(v.Blocks)-1 && !o.Hidden && !bi.subset() {
 			bi.rows = in.rows
 		}

@@ -238,7 +238,7 @@ def make_peft():
         with torch.no_grad():
             for n, w in p.named_parameters():
                 if "lora_" in n:
-                    w.copy_(torch.randn(w.shape, generator=g) * 0.3)
+                    w.copy_(torch.randn(w.shape, generator=g) * 0.15)
                 elif n.endswith(".bias") and kw.get("bias", "none") != "none" and w.requires_grad:
                     w.add_(0.1)
         p.eval()

@@ -1,0 +1,264 @@
+package hf
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dino-mx/dmx/nn"
+)
+
+// ErrAdapter is wrapped by every error about a PEFT adapter.
+var ErrAdapter = errors.New("PEFT adapter")
+
+// AdapterConfig is an adapter_config.json of the LoRA kind.
+type AdapterConfig struct {
+	BaseModel, Revision string
+	Rank                int
+	Alpha               float64
+	Dropout             float64
+	RSLoRA              bool
+	Bias                nn.LoRABias
+	// Targets lists module suffixes; Pattern is a regular expression for whole names, used when Targets is nil.
+	Targets []string
+	Pattern string
+	// Exclude wins over the targets; the same two forms.
+	Exclude        []string
+	ExcludePattern string
+	RankPattern    map[string]int
+	AlphaPattern   map[string]float64
+	Extra          map[string]json.RawMessage
+}
+
+var biasNames = []string{"none", "all", "lora_only"}
+
+// refusedKeys are options that change the arithmetic in ways this program does not have: any value but the listed
+// ones is an error rather than a different model.
+var refusedKeys = map[string][]string{
+	"use_dora": {"false"}, "lora_bias": {"false"}, "fan_in_fan_out": {"false"}, "target_parameters": {"[]"},
+	"modules_to_save": {"[]"}, "layers_to_transform": {}, "layer_replication": {}, "trainable_token_indices": {},
+	"use_qalora": {"false"}, "alora_invocation_tokens": {}, "use_bdlora": {"false"}, "megatron_config": {}, "arrow_config": {},
+}
+
+// handledKeys are written by MarshalAdapterConfig itself.
+var handledKeys = []string{
+	"peft_type", "base_model_name_or_path", "revision", "r", "lora_alpha", "lora_dropout", "use_rslora", "bias",
+	"target_modules", "exclude_modules", "rank_pattern", "alpha_pattern", "inference_mode", "auto_mapping", "task_type",
+}
+
+// ParseAdapterConfig reads an adapter_config.json. Unknown keys are kept; options that would change the result and
+// are not supported are refused by name.
+func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
+	m, err := parseObject(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAdapter, err)
+	}
+	f := &fields{m: m}
+	if kind := f.str("peft_type", ""); kind != "LORA" && f.err == nil {
+		f.fail("peft_type", fmt.Sprintf("%q", kind), "LORA; other adapters are not supported")
+	}
+	for _, key := range slices.Sorted(keysOf(refusedKeys)) {
+		if v, ok := f.get(key); ok && !slices.Contains(refusedKeys[key], string(v)) {
+			f.fail(key, shorten(v), "null or false: this option is not supported")
+		}
+	}
+	c := &AdapterConfig{
+		BaseModel: f.str("base_model_name_or_path", ""), Revision: f.str("revision", ""),
+		Rank: f.integer("r", 8, 1, 1<<14), Alpha: f.number("lora_alpha", 8), Dropout: f.number("lora_dropout", 0),
+		RSLoRA: f.boolean("use_rslora", false),
+	}
+	if c.Dropout < 0 || c.Dropout >= 1 {
+		f.fail("lora_dropout", c.Dropout, "in [0, 1)")
+	}
+	bias := slices.Index(biasNames, f.str("bias", "none"))
+	if bias < 0 {
+		f.fail("bias", f.str("bias", ""), "none, all or lora_only")
+	}
+	c.Bias = nn.LoRABias(max(bias, 0))
+	c.Targets, c.Pattern = f.modules("target_modules")
+	c.Exclude, c.ExcludePattern = f.modules("exclude_modules")
+	if o := f.object("rank_pattern"); o != nil {
+		for _, k := range slices.Sorted(keysOf(o.m)) {
+			if c.RankPattern == nil {
+				c.RankPattern = map[string]int{}
+			}
+			c.RankPattern[k] = o.integer(k, 0, 1, 1<<14)
+			checkPattern(o, k)
+		}
+		f.join("rank_pattern", o)
+	}
+	if o := f.object("alpha_pattern"); o != nil {
+		for _, k := range slices.Sorted(keysOf(o.m)) {
+			if c.AlphaPattern == nil {
+				c.AlphaPattern = map[string]float64{}
+			}
+			c.AlphaPattern[k] = o.number(k, 0)
+			checkPattern(o, k)
+		}
+		f.join("alpha_pattern", o)
+	}
+	for k, v := range m {
+		if !slices.Contains(handledKeys, k) {
+			if c.Extra == nil {
+				c.Extra = map[string]json.RawMessage{}
+			}
+			c.Extra[k] = v
+		}
+	}
+	if f.err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAdapter, f.err)
+	}
+	if c.Targets == nil && c.Pattern == "" {
+		return nil, fmt.Errorf("%w: target_modules is missing; these models have no default", ErrAdapter)
+	}
+	return c, nil
+}
+
+func (f *fields) join(key string, o *fields) {
+	if f.err == nil && o.err != nil {
+		f.err = fmt.Errorf("%s: %w", key, o.err)
+	}
+}
+
+func checkPattern(o *fields, pattern string) {
+	if _, err := patternOf(pattern); err != nil {
+		o.fail(pattern, "a key", "a regular expression: "+err.Error())
+	}
+}
+
+// patternOf is PEFT's rule for the keys of rank_pattern and alpha_pattern.
+func patternOf(key string) (*regexp.Regexp, error) { return regexp.Compile(`^(.*\.)?(?:` + key + `)$`) }
+
+// modules reads a list of suffixes or a pattern.
+func (f *fields) modules(key string) (list []string, pattern string) {
+	raw, ok := f.get(key)
+	if !ok {
+		return nil, ""
+	}
+	if json.Unmarshal(raw, &list) == nil {
+		slices.Sort(list)
+		return list, ""
+	}
+	pattern = f.str(key, "")
+	if strings.EqualFold(pattern, "all-linear") {
+		pattern = "(?i)all-linear"
+		return nil, pattern
+	}
+	if _, err := regexp.Compile("^(?:" + pattern + ")$"); err != nil {
+		f.fail(key, strconv.Quote(pattern), "a list of names or a regular expression: "+err.Error())
+	}
+	return nil, pattern
+}
+
+// aliases are the names a module goes by in Python: as in published files, and as transformers 5 has it in memory.
+func aliases(family nn.Family, module string) []string {
+	if n := memoryName(family, module); n != module {
+		return []string{module, n}
+	}
+	return []string{module}
+}
+
+// matches reports whether the config puts an adapter on a module of the family.
+func (c *AdapterConfig) matches(family nn.Family, module string) bool {
+	hit := func(list []string, pattern string) bool {
+		for _, name := range aliases(family, module) {
+			switch {
+			case list != nil:
+				if nn.MatchModules(list...)(name) {
+					return true
+				}
+			case pattern == "(?i)all-linear":
+				if !strings.Contains(name, "patch_embeddings") {
+					return true
+				}
+			case pattern != "":
+				if match, err := nn.MatchPattern(pattern); err == nil && match(name) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return hit(c.Targets, c.Pattern) && !hit(c.Exclude, c.ExcludePattern)
+}
+
+// LoRA is the config as the model builder takes it.
+func (c *AdapterConfig) LoRA(family nn.Family) nn.LoRAConfig {
+	lookup := func(keys []string, module string) string {
+		slices.Sort(keys)
+		for _, k := range keys {
+			re, err := patternOf(k)
+			for _, name := range aliases(family, module) {
+				if err == nil && re.MatchString(name) {
+					return k
+				}
+			}
+		}
+		return ""
+	}
+	return nn.LoRAConfig{
+		Rank: c.Rank, Alpha: c.Alpha, Dropout: c.Dropout, RSLoRA: c.RSLoRA, Bias: c.Bias,
+		Match:  func(module string) bool { return c.matches(family, module) },
+		RankOf: func(module string) int { return c.RankPattern[lookup(slices.Collect(keysOf(c.RankPattern)), module)] },
+		AlphaOf: func(module string) float64 {
+			return c.AlphaPattern[lookup(slices.Collect(keysOf(c.AlphaPattern)), module)]
+		},
+	}
+}
+
+// MarshalAdapterConfig writes an adapter_config.json for a model of the family.
+func MarshalAdapterConfig(c *AdapterConfig, family nn.Family) ([]byte, error) {
+	m := map[string]any{}
+	for k, v := range c.Extra {
+		m[k] = v
+	}
+	m["peft_type"], m["inference_mode"], m["task_type"] = "LORA", true, nil
+	m["base_model_name_or_path"], m["revision"] = orNil(c.BaseModel), orNil(c.Revision)
+	m["r"], m["lora_alpha"], m["lora_dropout"], m["use_rslora"] = c.Rank, number(c.Alpha), float(c.Dropout), c.RSLoRA
+	m["bias"] = biasNames[c.Bias]
+	m["target_modules"], m["exclude_modules"] = modulesValue(c.Targets, c.Pattern), modulesValue(c.Exclude, c.ExcludePattern)
+	ranks, alphas := map[string]int{}, map[string]any{}
+	for k, v := range c.RankPattern {
+		ranks[k] = v
+	}
+	for k, v := range c.AlphaPattern {
+		alphas[k] = number(v)
+	}
+	m["rank_pattern"], m["alpha_pattern"] = ranks, alphas
+	library := family.String() // the class's Python module has the model type's name
+	m["auto_mapping"] = map[string]string{"base_model_class": classNames[family], "parent_library": "transformers.models." + library + ".modeling_" + library}
+	for k, v := range map[string]any{"fan_in_fan_out": false, "init_lora_weights": true, "layers_pattern": nil, "layers_to_transform": nil,
+		"lora_bias": false, "modules_to_save": nil, "use_dora": false, "loftq_config": map[string]any{}, "megatron_config": nil, "megatron_core": "megatron.core"} {
+		setDefault(m, k, v)
+	}
+	return marshal(m)
+}
+
+func orNil(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func modulesValue(list []string, pattern string) any {
+	switch {
+	case list != nil:
+		return list
+	case pattern == "(?i)all-linear":
+		return "all-linear"
+	}
+	return orNil(pattern)
+}
+
+// number writes whole values without a point, as PEFT does for lora_alpha.
+func number(v float64) any {
+	if v == float64(int64(v)) {
+		return int64(v)
+	}
+	return v
+}

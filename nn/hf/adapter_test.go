@@ -1,0 +1,253 @@
+package hf
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/tensor"
+	"github.com/dino-mx/dmx/tensor/safetensors"
+)
+
+var peftFixtures = []struct{ name, base string }{
+	{"peft-vit", "vit"}, {"peft-dinov2", "dinov2"}, {"peft-dinov3", "dinov3"}, {"peft-patch", "dinov2-registers"},
+}
+
+func applyAdapter(t *testing.T, b nn.Builder, v *nn.ViT, dir string) ([]*nn.Adapter, *Adapter) {
+	t.Helper()
+	a, err := OpenAdapter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	adapters, _, err := a.Apply(b, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return adapters, a
+}
+
+// Adapters made by peft give peft's outputs, merged, unmerged and taken off again; written by us and read back they
+// are the same bits.
+func TestAdapterParity(t *testing.T) {
+	for _, tt := range peftFixtures {
+		t.Run(tt.name, func(t *testing.T) {
+			f, b := openFixture(t, tt.name), newBuilder(t, false)
+			v, _ := loadModel(t, b, tt.base, OpenOptions{})
+			adapters, a := applyAdapter(t, b, v, filepath.Join("testdata", tt.name))
+			pixels, want := f.get("native.pixels"), f.get("native.tokens")
+			_, out := run(t, b, v, pixels, nil, nn.Options{})
+			check(t, "unmerged", out.Tokens.Value, want, 1e-5)
+			for _, x := range adapters {
+				x.Merge(b.Backend)
+			}
+			_, out = run(t, b, v, pixels, nil, nn.Options{})
+			check(t, "merged", out.Tokens.Value, want, 1e-5)
+			for _, x := range adapters {
+				x.Unmerge(b.Backend)
+			}
+			_, out = run(t, b, v, pixels, nil, nn.Options{})
+			check(t, "unmerged again", out.Tokens.Value, want, 1e-5)
+
+			before, err := safetensors.Open(filepath.Join("testdata", tt.name, AdapterFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer before.Close()
+			for _, names := range []AdapterNames{AdapterNames5, AdapterNames4} {
+				dir := t.TempDir()
+				if err := SaveAdapter(dir, b, v, a.Config, names); err != nil {
+					t.Fatal(err)
+				}
+				after, err := safetensors.Open(filepath.Join(dir, AdapterFile))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if names == AdapterNames5 {
+					if diff := cmp.Diff(readAll(t, before), readAll(t, after)); diff != "" {
+						t.Error(diff)
+					}
+				}
+				after.Close()
+				again, _ := loadModel(t, b, tt.base, OpenOptions{})
+				_, read := applyAdapter(t, b, again, dir)
+				_, out = run(t, b, again, pixels, nil, nn.Options{})
+				check(t, "written and read", out.Tokens.Value, want, 1e-5)
+				if names == AdapterNames5 {
+					if diff := cmp.Diff(a.Config, read.Config); diff != "" {
+						t.Error(diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A zero B changes nothing, to the bit.
+func TestZeroAdapterIsNoOp(t *testing.T) {
+	f, b := openFixture(t, "dinov2"), newBuilder(t, false)
+	v, _ := loadModel(t, b, "dinov2", OpenOptions{})
+	pixels := f.get("native.pixels")
+	_, before := run(t, b, v, pixels, nil, nn.Options{})
+	cfg := &AdapterConfig{Rank: 4, Alpha: 8, Targets: []string{"query", "value"}}
+	if _, err := b.AddLoRA(v, cfg.LoRA(v.Config.Family)); err != nil {
+		t.Fatal(err)
+	}
+	v.Params.Init(b.Backend, 1, func(p *nn.Param) bool { return isAdapterTensor(p.Name) })
+	_, after := run(t, b, v, pixels, nil, nn.Options{})
+	if maxError(after.Tokens.Value, before.Tokens.Value) != 0 {
+		t.Error("an adapter with B = 0 changed the output")
+	}
+}
+
+func TestAdapterTargets(t *testing.T) {
+	vit, v2, v3 := nn.FamilyViT, nn.FamilyDINOv2, nn.FamilyDINOv3
+	tests := []struct {
+		config string
+		family nn.Family
+		module string
+		want   bool
+	}{
+		{`"target_modules":["query"]`, vit, "encoder.layer.0.attention.attention.query", true},
+		{`"target_modules":["q_proj"]`, vit, "encoder.layer.0.attention.attention.query", true},
+		{`"target_modules":["query"]`, v3, "layer.0.attention.q_proj", false},
+		{`"target_modules":["dense"]`, vit, "encoder.layer.3.intermediate.dense", true},
+		{`"target_modules":["dense"]`, v2, "encoder.layer.3.mlp.fc1", false},
+		{`"target_modules":["fc1"]`, vit, "encoder.layer.3.intermediate.dense", true},
+		{`"target_modules":".*layer.[01].*q_proj"`, v3, "layer.1.attention.q_proj", true},
+		{`"target_modules":".*layer.[01].*q_proj"`, v3, "layer.2.attention.q_proj", false},
+		{`"target_modules":["query"],"exclude_modules":["layer.0.attention.attention.query"]`, v2, "encoder.layer.0.attention.attention.query", false},
+		{`"target_modules":"all-linear"`, v2, "encoder.layer.0.mlp.fc1", true},
+		{`"target_modules":"all-linear"`, v2, "embeddings.patch_embeddings.projection", false},
+	}
+	for _, tt := range tests {
+		c, err := ParseAdapterConfig([]byte(`{"peft_type":"LORA",` + tt.config + `}`))
+		if err != nil {
+			t.Errorf("%s: %v", tt.config, err)
+			continue
+		}
+		if got := c.LoRA(tt.family).Match(tt.module); got != tt.want {
+			t.Errorf("%s on %s: %v, want %v", tt.config, tt.module, got, tt.want)
+		}
+	}
+}
+
+func TestAdapterConfigRejects(t *testing.T) {
+	base := `"peft_type":"LORA","target_modules":["query"]`
+	for config, want := range map[string]string{
+		`{}`: "peft_type", `{"peft_type":"IA3"}`: "IA3",
+		`{"peft_type":"LORA"}`:                       "target_modules is missing",
+		`{` + base + `,"use_dora":true}`:             "use_dora",
+		`{` + base + `,"lora_bias":true}`:            "lora_bias",
+		`{` + base + `,"modules_to_save":["head"]}`:  "modules_to_save",
+		`{` + base + `,"layers_to_transform":[1]}`:   "layers_to_transform",
+		`{` + base + `,"target_parameters":["x"]}`:   "target_parameters",
+		`{` + base + `,"r":0}`:                       "r is 0",
+		`{` + base + `,"r":1e12}`:                    "r is",
+		`{` + base + `,"bias":"some"}`:               "lora_only",
+		`{` + base + `,"lora_dropout":1}`:            "lora_dropout",
+		`{` + base + `,"rank_pattern":{"(":4}}`:      "regular expression",
+		`{` + base + `,"rank_pattern":{"x":"y"}}`:    "rank_pattern",
+		`{"peft_type":"LORA","target_modules":"("}`:  "regular expression",
+		`{"peft_type":"LORA","peft_type":"LORA"}`:    "occurs twice",
+		`{"peft_type":"LORA","target_modules":1}`:    "target_modules",
+		`{"peft_type":"LORA","target_modules":null}`: "target_modules is missing",
+		`[]`: "not a JSON object",
+	} {
+		if _, err := ParseAdapterConfig([]byte(config)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", config, err, want)
+		}
+	}
+}
+
+// A tensor without its module, a module without its tensors, and a rank that contradicts the config are errors.
+func TestAdapterIsStrict(t *testing.T) {
+	config := func(extra string) string {
+		return `{"peft_type":"LORA","r":2,"lora_alpha":2,"target_modules":["query"]` + extra + `}`
+	}
+	pair := func(m map[string][]int, module string, r int) {
+		m["base_model.model."+module+".lora_A.weight"] = []int{r, 24}
+		m["base_model.model."+module+".lora_B.weight"] = []int{24, r}
+	}
+	query := func(i string) string { return "encoder.layer." + i + ".attention.attention.query" }
+	for _, tt := range []struct {
+		name, config, want string
+		build              func(m map[string][]int)
+	}{
+		{"good", config(""), "", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 2) }},
+		{"module without tensors", config(""), "missing: encoder.layer.1", func(m map[string][]int) { pair(m, query("0"), 2) }},
+		{"tensor without module", config(""), "no such module", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 2); pair(m, query("7"), 2) }},
+		{"other rank", config(""), "rank 3 in the tensors and 2 in the config", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 3) }},
+		{"unknown prefix", config(""), "does not begin with", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 2); m["x"] = []int{1} }},
+		{"a full weight", config(""), "no such module", func(m map[string][]int) {
+			pair(m, query("0"), 2)
+			pair(m, query("1"), 2)
+			m["base_model.model.layernorm.weight"] = []int{24}
+		}},
+		{"wrong width", config(""), "wrong shape", func(m map[string][]int) {
+			pair(m, query("0"), 2)
+			pair(m, query("1"), 2)
+			m["base_model.model."+query("1")+".lora_A.weight"] = []int{2, 23}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			shapes := map[string][]int{}
+			tt.build(shapes)
+			var tensors []safetensors.Tensor
+			for name, s := range shapes {
+				tensors = append(tensors, safetensors.FromTensor(name, tensor.Zeros(tensor.F32, s...)))
+			}
+			if err := safetensors.WriteFile(filepath.Join(dir, AdapterFile), nil, tensors); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, AdapterConfigFile), []byte(tt.config), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			b := newBuilder(t, false)
+			v, _ := loadModel(t, b, "dinov2", OpenOptions{})
+			a, err := OpenAdapter(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			_, _, err = a.Apply(b, v)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// The scale of a module follows the patterns and rsLoRA.
+func TestAdapterScale(t *testing.T) {
+	c, err := ParseAdapterConfig([]byte(`{"peft_type":"LORA","r":4,"lora_alpha":8,"use_rslora":true,"target_modules":["query","value"],
+		"rank_pattern":{"layer.1.*query":2},"alpha_pattern":{"value":3.5}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBuilder(t, false)
+	v, _ := loadModel(t, b, "dinov2", OpenOptions{})
+	adapters, err := b.AddLoRA(v, c.LoRA(v.Config.Family))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{
+		"encoder.layer.0.attention.attention.query": 8 / math.Sqrt(4), "encoder.layer.0.attention.attention.value": 3.5 / math.Sqrt(4),
+		"encoder.layer.1.attention.attention.query": 8 / math.Sqrt(2), "encoder.layer.1.attention.attention.value": 3.5 / math.Sqrt(4),
+	}
+	for _, a := range adapters {
+		if w, ok := want[a.Module]; !ok || math.Abs(a.Scale-w) > 1e-12 {
+			t.Errorf("%s: scale %g, want %g", a.Module, a.Scale, w)
+		}
+		delete(want, a.Module)
+	}
+	if len(want) > 0 {
+		t.Errorf("not adapted: %v", want)
+	}
+}
