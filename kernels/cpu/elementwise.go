@@ -29,21 +29,22 @@ func (b *Backend) Fill(dst *tensor.Tensor, v float64) {
 		return
 	}
 	b.ops.fill = fillOp{asVector(dst), float32(v)}
-	b.run(&b.ops.fill, blocks(dst.Len(), chunk), 4)
+	b.run(&b.ops.fill, blocks(dst.Len(), chunk), 64)
 }
 
 func (o *fillOp) do(_ *worker, lo, hi int) {
 	lo, hi = lo*chunk, min(hi*chunk, o.x.cols)
-	if o.x.h != nil {
-		h, v := o.x.h[lo:hi], tensor.ToBF16(o.v)
-		for i := range h {
-			h[i] = v
+	if o.x.h == nil {
+		if f := o.x.f[lo:hi]; o.v == 0 {
+			clear(f)
+		} else {
+			vec.Fill(f, o.v)
 		}
 		return
 	}
-	f := o.x.f[lo:hi]
-	for i := range f {
-		f[i] = o.v
+	h, v := o.x.h[lo:hi], tensor.ToBF16(o.v)
+	for i := range h {
+		h[i] = v
 	}
 }
 

@@ -4,6 +4,12 @@ import "math"
 
 // The portable kernels. Sums run in eight lanes, which keeps rounding errors near those of the vector code.
 
+func fillGo(dst []float32, v float32) {
+	for i := range dst {
+		dst[i] = v
+	}
+}
+
 func axpyGo(y, x []float32, a float32) {
 	x = x[:len(y)]
 	for i := range y {

@@ -7,6 +7,12 @@ package vec
 import "unsafe"
 
 //go:noescape
+func fillAVX2(dst *float32, n int, v float32)
+
+//go:noescape
+func fillAVX512(dst *float32, n int, v float32)
+
+//go:noescape
 func axpyAVX2(y *float32, x *float32, n int, a float32)
 
 //go:noescape
@@ -197,6 +203,18 @@ func rotateAVX2(a *float32, b *float32, cos *float32, sin *float32, n int, sign 
 
 //go:noescape
 func rotateAVX512(a *float32, b *float32, cos *float32, sin *float32, n int, sign float32)
+
+// Fill sets every element to v.
+func Fill(dst []float32, v float32) {
+	switch active {
+	case AVX512:
+		fillAVX512(unsafe.SliceData(dst), len(dst), v)
+	case AVX2:
+		fillAVX2(unsafe.SliceData(dst), len(dst), v)
+	default:
+		fillGo(dst, v)
+	}
+}
 
 // Axpy is y += a·x.
 func Axpy(y []float32, x []float32, a float32) {

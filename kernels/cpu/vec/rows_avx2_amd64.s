@@ -110,6 +110,52 @@ DATA round<>+16(SB)/8, $0x00007fff00007fff
 DATA round<>+24(SB)/8, $0x00007fff00007fff
 GLOBL round<>(SB), RODATA|NOPTR, $32
 
+// func fillAVX2(dst *float32, n int, v float32)
+TEXT ·fillAVX2(SB), NOSPLIT, $0-20
+	MOVQ dst+0(FP), DI
+	MOVQ n+8(FP), CX
+	VBROADCASTSS v+16(FP), Y14
+	XORQ AX, AX
+	MOVQ CX, BX
+	ANDQ $-32, BX
+	CMPQ AX, BX
+	JGE one
+	PCALIGN $32
+
+manyLoop:
+	VMOVUPS Y14, (DI)(AX*4)
+	VMOVUPS Y14, 32(DI)(AX*4)
+	VMOVUPS Y14, 64(DI)(AX*4)
+	VMOVUPS Y14, 96(DI)(AX*4)
+	ADDQ $32, AX
+	CMPQ AX, BX
+	JLT manyLoop
+
+one:
+	MOVQ CX, BX
+	ANDQ $-8, BX
+	CMPQ AX, BX
+	JGE tail
+	PCALIGN $32
+
+oneLoop:
+	VMOVUPS Y14, (DI)(AX*4)
+	ADDQ $8, AX
+	CMPQ AX, BX
+	JLT oneLoop
+
+tail:
+	SUBQ AX, CX
+	JZ done
+	LEAQ mask<>+32(SB), BX
+	NEGQ CX
+	VMOVUPS (BX)(CX*4), Y15
+	VMASKMOVPS Y14, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func axpyAVX2(y *float32, x *float32, n int, a float32)
 TEXT ·axpyAVX2(SB), NOSPLIT, $0-28
 	MOVQ y+0(FP), DI

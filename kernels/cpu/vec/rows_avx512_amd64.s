@@ -164,6 +164,53 @@ DATA round<>+48(SB)/8, $0x00007fff00007fff
 DATA round<>+56(SB)/8, $0x00007fff00007fff
 GLOBL round<>(SB), RODATA|NOPTR, $64
 
+// func fillAVX512(dst *float32, n int, v float32)
+TEXT ·fillAVX512(SB), NOSPLIT, $0-20
+	MOVQ dst+0(FP), DI
+	MOVQ n+8(FP), CX
+	VBROADCASTSS v+16(FP), Z31
+	XORQ AX, AX
+	MOVQ CX, BX
+	ANDQ $-64, BX
+	CMPQ AX, BX
+	JGE one
+	PCALIGN $32
+
+manyLoop:
+	VMOVUPS Z31, (DI)(AX*4)
+	VMOVUPS Z31, 64(DI)(AX*4)
+	VMOVUPS Z31, 128(DI)(AX*4)
+	VMOVUPS Z31, 192(DI)(AX*4)
+	ADDQ $64, AX
+	CMPQ AX, BX
+	JLT manyLoop
+
+one:
+	MOVQ CX, BX
+	ANDQ $-16, BX
+	CMPQ AX, BX
+	JGE tail
+	PCALIGN $32
+
+oneLoop:
+	VMOVUPS Z31, (DI)(AX*4)
+	ADDQ $16, AX
+	CMPQ AX, BX
+	JLT oneLoop
+
+tail:
+	SUBQ AX, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS Z31, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func axpyAVX512(y *float32, x *float32, n int, a float32)
 TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
 	MOVQ y+0(FP), DI

@@ -4,6 +4,11 @@
 
 package vec
 
+// Fill sets every element to v.
+func Fill(dst []float32, v float32) {
+	fillGo(dst, v)
+}
+
 // Axpy is y += a·x.
 func Axpy(y []float32, x []float32, a float32) {
 	x = x[:len(y)]

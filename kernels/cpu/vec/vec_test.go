@@ -28,6 +28,7 @@ var kernelCases = []struct {
 	call     func(x [][]float32) []float32
 	portable func(x [][]float32) []float32
 }{
+	{"Fill", 1, 9, 0, func(x [][]float32) []float32 { Fill(x[0], 0.3); return nil }, func(x [][]float32) []float32 { fillGo(x[0], 0.3); return nil }},
 	{"Axpy", 2, 9, 0, func(x [][]float32) []float32 { Axpy(x[0], x[1], 0.3); return nil }, func(x [][]float32) []float32 { axpyGo(x[0], x[1], 0.3); return nil }},
 	{"Scale", 2, 9, 0, func(x [][]float32) []float32 { Scale(x[0], x[1], 0.3); return nil }, func(x [][]float32) []float32 { scaleGo(x[0], x[1], 0.3); return nil }},
 	{"MulScale", 3, 9, 0, func(x [][]float32) []float32 { MulScale(x[0], x[1], x[2], 0.3); return nil }, func(x [][]float32) []float32 { mulScaleGo(x[0], x[1], x[2], 0.3); return nil }},

@@ -2,6 +2,10 @@ package main
 
 var kernels = []kernel{
 	{
+		name: "Fill", doc: "sets every element to v", slices: []string{"dst"}, scalars: []string{"v"}, unroll: 4,
+		body: func(l *loop) { l.store(l.scalar("v"), "dst") },
+	},
+	{
 		name: "Axpy", doc: "is y += a·x", slices: []string{"y", "x"}, scalars: []string{"a"}, unroll: 4,
 		body: func(l *loop) {
 			l.load("y", l.t(0))
