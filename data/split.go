@@ -1,10 +1,14 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
+
+// ErrNoSplit is in the chain of Open's error when the path is readable and has no such split.
+var ErrNoSplit = errors.New("no such split")
 
 // splitNames are the names a split goes by; the first is ours.
 var splitNames = [][]string{{"train", "training"}, {"val", "valid", "validation"}, {"test", "testing"}}
@@ -31,7 +35,7 @@ func chooseSplit(where, want string, have []string) (string, error) {
 				return s, nil
 			}
 		}
-		return "", fmt.Errorf("%s: no test or val split; there is %s", where, strings.Join(have, ", "))
+		return "", &noSplit{fmt.Sprintf("%s: no test or val split; there is %s", where, strings.Join(have, ", "))}
 	}
 	if slices.Contains(have, want) {
 		return want, nil
@@ -43,7 +47,7 @@ func chooseSplit(where, want string, have []string) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("%s: no split %q; there is %s", where, want, strings.Join(have, ", "))
+	return "", &noSplit{fmt.Sprintf("%s: no split %q; there is %s", where, want, strings.Join(have, ", "))}
 }
 
 func findName(have, names []string) (string, bool) {
@@ -65,5 +69,14 @@ func onlyTrain(where, want string) error {
 	if want == "auto" {
 		want = "test or val"
 	}
-	return fmt.Errorf("%s: no split %q: the path has no sub-folders or files named after splits, so all of it is train", where, want)
+	return &noSplit{fmt.Sprintf("%s: no split %q: the path has no sub-folders or files named after splits, so all of it is train", where, want)}
 }
+
+// noSplit is an error in words of its own that is ErrNoSplit.
+type noSplit struct{ message string }
+
+// Error says which splits there are.
+func (e *noSplit) Error() string { return e.message }
+
+// Is makes it ErrNoSplit.
+func (e *noSplit) Is(target error) bool { return target == ErrNoSplit }
