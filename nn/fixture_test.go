@@ -25,25 +25,85 @@ func wave(name string, n int, step float64) []float64 {
 	return out
 }
 
-// Outputs and gradients of every family against transformers, in float64.
-func TestTransformersFixtures(t *testing.T) {
+type fixtures struct {
+	Cases []struct {
+		Model         string
+		Height, Width int
+		Masked        bool
+		Tokens        []float64
+		Grads         map[string][2]float64
+	}
+	Heads []struct {
+		WeightNorm bool `json:"weight_norm"`
+		Logits     []float64
+		Grads      map[string][2]float64
+	}
+}
+
+func loadFixtures(t *testing.T) (f fixtures) {
+	t.Helper()
 	raw, err := os.ReadFile("testdata/models.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file struct {
-		Cases []struct {
-			Model         string
-			Height, Width int
-			Masked        bool
-			Tokens        []float64
-			Grads         map[string][2]float64
-		}
-	}
-	if err := json.Unmarshal(raw, &file); err != nil {
+	if err := json.Unmarshal(raw, &f); err != nil {
 		t.Fatal(err)
 	}
-	for _, tc := range file.Cases {
+	if len(f.Cases) == 0 || len(f.Heads) == 0 {
+		t.Fatal("testdata/models.json has no cases")
+	}
+	return f
+}
+
+// compareGrads holds norm and projection of every gradient to the fixture's.
+func compareGrads(t *testing.T, ps *nn.Params, grads map[string][2]float64) {
+	t.Helper()
+	for name, want := range grads {
+		p := ps.ByName(name)
+		if p == nil {
+			t.Errorf("the reference has a gradient of %s, which is no parameter here", name)
+			continue
+		}
+		got := [2]float64{}
+		probe := wave("probe", p.Shape.Len(), 1.3)
+		for i, g := range values(p.Grad()) {
+			got[0] += g * g
+			got[1] += g * probe[i]
+		}
+		got[0] = math.Sqrt(got[0])
+		if diff := cmp.Diff(want, got, approx(1e-9)); diff != "" {
+			t.Errorf("%s: norm and projection of the gradient (-reference +here):\n%s", name, diff)
+		}
+	}
+}
+
+// Logits and gradients of the projection head against PyTorch, in float64.
+func TestHeadFixtures(t *testing.T) {
+	for _, tc := range loadFixtures(t).Heads {
+		h, err := oracle.NewHead(nn.HeadConfig{In: 6, Hidden: 10, Bottleneck: 4, Prototypes: 9, Layers: 3, WeightNorm: tc.WeightNorm})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range h.Params.All() {
+			for i, w := range wave(p.Name, p.Shape.Len(), 0.7) {
+				p.Value().Set(i, 0.4*w)
+			}
+		}
+		tape := oracle.NewTape()
+		y := h.Forward(tape, tape.Const(tensor.FromF64(wave("tokens", 30, 0.9), 5, 6)))
+		if diff := cmp.Diff(tc.Logits, values(y.Value), approx(1e-12)); diff != "" {
+			t.Errorf("logits (-torch +here):\n%s", diff)
+		}
+		dy, _ := tape.Into(y)
+		copy(dy.F64(), wave("loss", dy.Len(), 1.1))
+		tape.Backward()
+		compareGrads(t, h.Params, tc.Grads)
+	}
+}
+
+// Outputs and gradients of every family against transformers, in float64.
+func TestTransformersFixtures(t *testing.T) {
+	for _, tc := range loadFixtures(t).Cases {
 		t.Run(name(tc.Model, " ", tc.Height, "x", tc.Width), func(t *testing.T) {
 			c := families()[tc.Model]
 			c.Pooler = false
@@ -87,23 +147,7 @@ func TestTransformersFixtures(t *testing.T) {
 			dy, _ := tape.Into(out.Tokens)
 			copy(dy.F64(), wave("loss", dy.Len(), 1.1))
 			tape.Backward()
-			for name, want := range tc.Grads {
-				p := v.Params.ByName(name)
-				if p == nil {
-					t.Errorf("transformers has a gradient of %s, which is no parameter here", name)
-					continue
-				}
-				got := [2]float64{}
-				probe := wave("probe", p.Shape.Len(), 1.3)
-				for i, g := range values(p.Grad()) {
-					got[0] += g * g
-					got[1] += g * probe[i]
-				}
-				got[0] = math.Sqrt(got[0])
-				if diff := cmp.Diff(want, got, approx(30*limit)); diff != "" {
-					t.Errorf("%s: norm and projection of the gradient (-transformers +here):\n%s", name, diff)
-				}
-			}
+			compareGrads(t, v.Params, tc.Grads)
 		})
 	}
 }

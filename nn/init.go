@@ -3,6 +3,8 @@ package nn
 import (
 	"hash/fnv"
 	"math"
+	"runtime"
+	"sync"
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/tensor"
@@ -29,30 +31,41 @@ const (
 const initPurpose = 0x01_00_00_01
 
 // Init draws initial values for the parameters that match (all of them for a nil match). The values of a
-// parameter depend on the seed and on its name alone.
+// parameter depend on the seed and on its name alone, so parameters are drawn in parallel.
 func (ps *Params) Init(b kernels.Backend, seed uint64, match func(*Param) bool) {
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, p := range ps.list {
 		if (match != nil && !match(p)) || p.Shape.Len() == 0 {
 			continue
 		}
 		v := p.Value()
-		if p.Init.Dist == Constant {
+		switch {
+		case p.Init.Dist == Constant:
 			b.Fill(v, p.Init.Scale)
-			continue
+		case v.Device().Kind == tensor.CPU:
+			slots <- struct{}{}
+			wait.Go(func() {
+				p.Init.draw(v, seed, p.Name)
+				<-slots
+			})
+		default:
+			host := tensor.Zeros(v.DType(), v.Len())
+			p.Init.draw(host, seed, p.Name)
+			b.Upload(v.Reshape(v.Len()), host)
 		}
-		host := tensor.Zeros(v.DType(), v.Len())
-		p.Init.draw(host, seed, p.Name)
-		b.Upload(v.Reshape(v.Len()), host)
 	}
+	wait.Wait()
 	ps.Sync(b)
 }
 
+// draw fills a host tensor.
 func (in Init) draw(dst *tensor.Tensor, seed uint64, name string) {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	key := h.Sum64()
 	r := tensor.NewRand(seed, uint32(key), uint32(key>>32), initPurpose)
-	for i := 0; i < dst.Len(); i++ {
+	for i := range dst.Len() {
 		switch in.Dist {
 		case TruncNormal:
 			dst.Set(i, r.TruncNorm(in.Scale, 2))

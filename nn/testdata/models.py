@@ -91,6 +91,27 @@ cases = [
                                        hidden_act="silu", query_bias=False, value_bias=False, **common)),
         "dinov3 gated", 4, 6, True),
 ]
+
+
+def head(weight_norm):
+    """The projection head of DINO: three layers with GELU, L2 normalisation, prototypes without bias."""
+    layers = [torch.nn.Linear(6, 10), torch.nn.GELU(), torch.nn.Linear(10, 10), torch.nn.GELU(), torch.nn.Linear(10, 4)]
+    mlp, last = torch.nn.Sequential(*layers), torch.nn.Linear(4, 9, bias=False)
+    if weight_norm:
+        last = torch.nn.utils.weight_norm(last)
+    tensors = {f"mlp.{n}": p for n, p in mlp.named_parameters()} | {f"last_layer.{n}": p for n, p in last.named_parameters()}
+    for name, p in tensors.items():
+        p.data = 0.4 * wave(name, p.numel(), 0.7).reshape(p.shape)
+    x = wave("tokens", 30, 0.9).reshape(5, 6)
+    y = last(torch.nn.functional.normalize(mlp(x), dim=-1, p=2))
+    (y * wave("loss", y.numel(), 1.1).reshape(y.shape)).sum().backward()
+    return {
+        "weight_norm": weight_norm, "logits": y.flatten().tolist(),
+        "grads": {n: [float(p.grad.norm()), float((p.grad.flatten() * wave("probe", p.numel(), 1.3)).sum())]
+                  for n, p in tensors.items()},
+    }
+
+
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models.json")
 with open(path, "w") as f:
-    json.dump({"torch": torch.__version__, "transformers": transformers.__version__, "cases": cases}, f, indent=0)
+    json.dump({"torch": torch.__version__, "transformers": transformers.__version__, "cases": cases, "heads": [head(True), head(False)]}, f, indent=0)
