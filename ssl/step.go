@@ -28,23 +28,14 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 	}()
 	s := &t.Settings
 	m = t.scheduled()
-	t.groups[0].Images, t.groups[1].Images = t.onDevice(batch.Globals), t.onDevice(batch.Locals)
-	t.keys(batch.Samples)
-	t.drawMasks()
+	t.prepare(batch)
 	m.Masked = len(t.host.masked)
 	var watched *observation
 	if s.Watch.Every > 0 && t.steps%s.Watch.Every == 0 {
 		watched = t.watched
 		watched.begin(t.backend)
 	}
-	for _, p := range t.Student.parts() {
-		p.params.ZeroGrad()
-	}
-	t.backend.Fill(t.losses, 0)
-
-	target := t.teach(watched)
-	anchored := t.anchored()
-	t.learn(target, anchored, m.TeacherTemp, watched)
+	t.forward(m.TeacherTemp, watched)
 	t.tape.Backward()
 
 	step := t.optimStep(m)
@@ -87,6 +78,23 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 	}
 	t.steps++
 	return m, nil
+}
+
+// prepare takes the crops and draws what the step needs.
+func (t *Trainer) prepare(batch Batch) {
+	t.groups[0].Images, t.groups[1].Images = t.onDevice(batch.Globals), t.onDevice(batch.Locals)
+	t.keys(batch.Samples)
+	t.drawMasks()
+}
+
+// forward runs both networks, writes the losses, and starts the student's gradients.
+func (t *Trainer) forward(temp float64, watched *observation) {
+	for _, p := range t.Student.parts() {
+		p.params.ZeroGrad()
+	}
+	t.backend.Fill(t.losses, 0)
+	target := t.teach(watched)
+	t.learn(target, t.anchored(), temp, watched)
 }
 
 // scheduled is the metrics that the schedules give.

@@ -1,0 +1,105 @@
+package ssl
+
+import (
+	"math"
+	"testing"
+
+	"github.com/dino-mx/dmx/kernels/ref"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// TestGradients holds the gradient of the whole objective, backbone, heads and every loss, to differences of its
+// value in float64.
+func TestGradients(t *testing.T) {
+	for name, s := range recipes() {
+		t.Run(name, func(t *testing.T) {
+			// Small enough for hundreds of evaluations by the oracle.
+			s.Batch, s.LocalCrops = 2, 1
+			s.Gram.First = 0
+			s.KoLeo.Weight = 0.1
+			tr, err := NewTrainer(ref.New(), tensor.F64, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr.tape.A.Poison = true
+			liven(tr)
+			batch := batches(&s, 0)
+			const temp = 0.2 // soft targets: every prototype's gradient is of a size that differences can resolve
+			tr.prepare(batch)
+			value := func() float64 {
+				tr.prepare(batch)
+				tr.forward(temp, nil)
+				tr.tape.Reset()
+				sum := 0.0
+				for i := range lossParts {
+					sum += tr.losses.At(i)
+				}
+				return sum
+			}
+			tr.forward(temp, nil)
+			for i, part := range []string{"global", "local", "iBOT", "KoLeo", "Gram"} {
+				if v := tr.losses.At(i); v == 0 && (i != lossIBOT || s.IBOT.Weight > 0) && (i != lossGram || s.Gram.Weight > 0) {
+					t.Errorf("the %s loss is 0", part)
+				}
+			}
+			tr.tape.Backward()
+			grads := map[string][]float64{}
+			for _, p := range tr.Student.parts() {
+				p.params.FillMissing(tr.backend)
+				for _, q := range p.params.All() {
+					if !q.Frozen && q.Shape.Len() > 0 {
+						grads[q.Name] = append([]float64(nil), q.Grad().F64()...)
+					}
+				}
+			}
+			tr.tape.Reset()
+			worst := 0.0
+			n := 0
+			for _, p := range tr.Student.parts() {
+				for _, q := range p.params.All() {
+					g, ok := grads[q.Name]
+					if !ok {
+						continue
+					}
+					x := q.Value().F64()
+					step := max(len(x)/3, 1)
+					diff, size := 0.0, 0.0
+					for i := n % step; i < len(x); i += step {
+						keep := x[i]
+						at := func(h float64) float64 { x[i] = keep + h; return value() }
+						const h = 2e-4
+						numeric := (8*(at(h)-at(-h)) - (at(2*h) - at(-2*h))) / (12 * h)
+						x[i] = keep
+						diff = max(diff, math.Abs(numeric-g[i]))
+						size = max(size, math.Abs(numeric), math.Abs(g[i]))
+					}
+					n++
+					// Where the largest gradient is below 1e-3 the difference of values near 1 has no more digits.
+					if rel := diff / max(size, 1e-3); rel > 1e-6 || math.IsNaN(diff) {
+						t.Errorf("%s: off by %.2g of %.2g", q.Name, diff, size)
+					} else {
+						worst = max(worst, rel)
+					}
+				}
+			}
+			t.Logf("%d parameters, worst relative error %.1g", n, worst)
+		})
+	}
+}
+
+// liven moves student and teacher away from their initial values, where tokens and LayerScale make some gradients
+// vanish, and apart from each other.
+func liven(tr *Trainer) {
+	r := tensor.NewRand(8, 0, 0, 0)
+	for _, n := range []*Network{tr.Student, tr.Teacher} {
+		for _, p := range n.parts() {
+			for _, q := range p.params.All() {
+				x := q.Value()
+				for i := range x.Len() {
+					x.Set(i, x.At(i)+0.2*r.Norm())
+				}
+			}
+			p.params.Sync(tr.backend)
+		}
+	}
+}
