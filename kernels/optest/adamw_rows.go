@@ -78,7 +78,7 @@ func bind(list []*entry) func() *kernels.ParamTable {
 
 func adamwRows() []*spec {
 	var list []*spec
-	tables := [][]int{{1}, {17, 1, 33}, edges, {4096, 4097, 70000, 3}}
+	tables := [][]int{{1}, {17, 1, 33}, edges, {4096, 4097, 70000, 3}, repeat(5, 300)}
 	for _, lengths := range tables {
 		n := int64(0)
 		for _, l := range lengths {

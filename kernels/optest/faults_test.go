@@ -66,8 +66,10 @@ func TestGradientsFindFaults(t *testing.T) {
 }
 
 func TestDeviceFaultIsReported(t *testing.T) {
-	if got := Check(faultySync{ref.New()}, Only("Fill"), MaxWork(1)); len(got) != 2 {
-		t.Errorf("%d rows reported the fault of Sync, want 2", len(got))
+	o := collect([]Option{Only("Fill"), Small})
+	want := len(groups(&o)[0]) * len(o.types)
+	if got := Check(faultySync{ref.New()}, Only("Fill"), Small); len(got) != want {
+		t.Errorf("%d rows reported the fault of Sync, want %d", len(got), want)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 func prototypeRows() []*spec {
 	var list []*spec
-	shapes := append(matrices(), shape2{3, 4100}, shape2{600, 9})
+	shapes := append(matrices(), shape2{3, 4100}, shape2{600, 9}, shape2{2, 65536})
 	big := shape2{64, 16384}
 	for _, c := range []struct {
 		word   string
@@ -186,6 +186,7 @@ func crossEntropyRows() []*spec {
 		add("height", crossCase{students: e, teachers: 1 + i%5, prototypes: 40 + i, pairs: 1 + i%3, centred: i%2 == 1})
 	}
 	add("wide", crossCase{students: 3, teachers: 2, prototypes: 4099, pairs: 2, centred: true})
+	add("wide", crossCase{students: 2, teachers: 2, prototypes: 65536, pairs: 1})
 	add("in place", crossCase{students: 6, teachers: 4, prototypes: 130, pairs: 2, centred: true, inPlace: true})
 	add("loss only", crossCase{students: 6, teachers: 4, prototypes: 131, pairs: 2, noGrad: true})
 	add("bench", crossCase{students: 40, teachers: 8, prototypes: 16384, pairs: 2, centred: true}).size = bench

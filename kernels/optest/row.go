@@ -224,7 +224,9 @@ func rowMax(got, want []float64, cols int) []float64 {
 	for at := 0; at < len(want); at += cols {
 		worst := 0.0
 		for i := at; i < at+cols; i++ {
-			worst = math.Max(worst, math.Abs(got[i]-want[i]))
+			if d := math.Abs(got[i] - want[i]); d > worst { // not where either is NaN
+				worst = d
+			}
 		}
 		for i := at; i < at+cols; i++ {
 			loss[i] = worst

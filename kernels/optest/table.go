@@ -7,7 +7,7 @@ func table() []*spec {
 	var t []*spec
 	for _, family := range []func() []*spec{
 		elementwiseRows, gemmRows, activationRows, normRows, attentionRows, gatherRows, prototypeRows, koleoRows,
-		reductionRows, adamwRows,
+		reductionRows, adamwRows, emptyRows, nanRows,
 	} {
 		t = append(t, family()...)
 	}
