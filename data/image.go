@@ -18,6 +18,9 @@ type Image struct {
 	U16  []uint16 // Channels*Height*Width samples if Bits is 16, else empty
 }
 
+// slack is room behind the samples for vector kernels that read a little past the end.
+const slack = 64
+
 // Reset makes room for a picture of the given size and sample width (8 or 16 bits), keeping the memory of earlier ones.
 // The samples are undefined afterwards.
 func (m *Image) Reset(channels, height, width, bits int) {
@@ -32,8 +35,8 @@ func (m *Image) Reset(channels, height, width, bits int) {
 		return
 	}
 	m.U16 = m.U16[:0]
-	if cap(m.U8) < n {
-		m.U8 = make([]uint8, n)
+	if cap(m.U8) < n+slack {
+		m.U8 = make([]uint8, n+slack)
 	}
 	m.U8 = m.U8[:n]
 }

@@ -1,7 +1,7 @@
 package augment
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/dino-mx/dmx/data"
 )
@@ -52,17 +52,48 @@ type Config struct {
 	Mean, Std []float64
 }
 
-// MultiCrop makes Global.Number + Local.Number views, the global ones first.
-type MultiCrop struct{ cfg Config }
-
-// NewMultiCrop checks the configuration.
-func NewMultiCrop(cfg Config) (*MultiCrop, error) { return nil, errors.New("augment: not built") }
-
-// Views is the size of every view, global first.
-func (t *MultiCrop) Views() []data.View { return nil }
-
-// Channels is the number of channels of the views.
-func (t *MultiCrop) Channels() int { return t.cfg.Channels }
-
-// Apply cuts the views of m.
-func (t *MultiCrop) Apply(m *data.Image, key data.Key, out [][]float32) error { return nil }
+// check reports the first value that makes no sense.
+func (c *Config) check() error {
+	if c.Channels < 1 || c.Channels > data.MaxChannels {
+		return fmt.Errorf("%d channels, expected 1 to %d", c.Channels, data.MaxChannels)
+	}
+	if c.Global.Number < 1 {
+		return fmt.Errorf("%d global crops, expected at least 1", c.Global.Number)
+	}
+	for _, k := range []struct {
+		name string
+		crop Crop
+	}{{"global", c.Global}, {"local", c.Local}} {
+		switch crop := k.crop; {
+		case crop.Number < 0:
+			return fmt.Errorf("%d %s crops", crop.Number, k.name)
+		case crop.Number == 0:
+		case crop.Size < 1 || crop.Size > 1<<13:
+			return fmt.Errorf("%s crops of %d pixels, expected 1 to %d", k.name, crop.Size, 1<<13)
+		case !(crop.Scale[0] > 0 && crop.Scale[0] <= crop.Scale[1] && crop.Scale[1] <= 1):
+			return fmt.Errorf("scale %v of %s crops, expected two rising numbers above 0 and at most 1", crop.Scale, k.name)
+		}
+	}
+	for _, p := range []struct {
+		name string
+		v    float64
+		most float64
+	}{
+		{"horizontal flip probability", c.HorizontalFlip, 1}, {"vertical flip probability", c.VerticalFlip, 1},
+		{"jitter probability", c.JitterProb, 1}, {"grey probability", c.GrayProb, 1}, {"solarise probability", c.SolariseProb, 1},
+		{"blur probability of global crop 1", c.BlurProb[0], 1}, {"blur probability of global crop 2", c.BlurProb[1], 1},
+		{"blur probability of local crops", c.BlurProb[2], 1}, {"gamma probability", c.GammaProb, 1},
+		{"brightness", c.Brightness, 10}, {"contrast", c.Contrast, 10}, {"saturation", c.Saturation, 10}, {"hue", c.Hue, 0.5},
+	} {
+		if !(p.v >= 0 && p.v <= p.most) {
+			return fmt.Errorf("%s is %v, expected 0 to %v", p.name, p.v, p.most)
+		}
+	}
+	if blurs := max(c.BlurProb[0], c.BlurProb[1], c.BlurProb[2]) > 0; blurs && !(c.BlurSigma[0] > 0 && c.BlurSigma[0] <= c.BlurSigma[1] && c.BlurSigma[1] <= 100) {
+		return fmt.Errorf("range %v of the blur's standard deviation, expected two rising numbers above 0 and at most 100", c.BlurSigma)
+	}
+	if c.GammaProb > 0 && !(c.GammaRange[0] > 0 && c.GammaRange[0] <= c.GammaRange[1] && c.GammaRange[1] <= 10) {
+		return fmt.Errorf("range %v of the gamma, expected two rising numbers above 0 and at most 10", c.GammaRange)
+	}
+	return nil
+}

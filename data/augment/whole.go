@@ -1,7 +1,8 @@
 package augment
 
 import (
-	"errors"
+	"fmt"
+	"math"
 
 	"github.com/dino-mx/dmx/data"
 )
@@ -18,16 +19,58 @@ type WholeConfig struct {
 }
 
 // Whole is the transform of evaluation.
-type Whole struct{ cfg WholeConfig }
+type Whole struct {
+	cfg   WholeConfig
+	norm  *normaliser
+	views []data.View
+}
 
 // NewWhole checks the configuration.
-func NewWhole(cfg WholeConfig) (*Whole, error) { return nil, errors.New("augment: not built") }
+func NewWhole(cfg WholeConfig) (*Whole, error) {
+	switch {
+	case cfg.Channels < 1 || cfg.Channels > data.MaxChannels:
+		return nil, fmt.Errorf("evaluation view: %d channels, expected 1 to %d", cfg.Channels, data.MaxChannels)
+	case cfg.Height < 1 || cfg.Width < 1 || cfg.Height > data.MaxPixels/cfg.Width:
+		return nil, fmt.Errorf("evaluation view: %d x %d pixels", cfg.Height, cfg.Width)
+	case cfg.ShortSide != 0 && cfg.ShortSide < max(cfg.Height, cfg.Width):
+		return nil, fmt.Errorf("evaluation view: the short side of %d pixels is less than the %d x %d that are cut out of it", cfg.ShortSide, cfg.Height, cfg.Width)
+	}
+	norm, err := newNormaliser(cfg.Channels, cfg.Mean, cfg.Std)
+	if err != nil {
+		return nil, fmt.Errorf("evaluation view: %w", err)
+	}
+	return &Whole{cfg: cfg, norm: norm, views: []data.View{{Height: cfg.Height, Width: cfg.Width}}}, nil
+}
 
 // Views is the one view.
-func (t *Whole) Views() []data.View { return []data.View{{Height: t.cfg.Height, Width: t.cfg.Width}} }
+func (t *Whole) Views() []data.View { return t.views }
 
 // Channels is the number of channels of the view.
 func (t *Whole) Channels() int { return t.cfg.Channels }
 
 // Apply prepares m; the key is not used.
-func (t *Whole) Apply(m *data.Image, key data.Key, out [][]float32) error { return nil }
+func (t *Whole) Apply(m *data.Image, _ data.Key, out [][]float32) error {
+	w := workers.Get().(*worker)
+	defer workers.Put(w)
+	if err := w.prepare(m, t.cfg.Channels); err != nil {
+		return err
+	}
+	height, width := t.cfg.Height, t.cfg.Width
+	if s := t.cfg.ShortSide; s > 0 {
+		// The longer side is cut to a whole pixel, not rounded.
+		height, width = s, s
+		if m.Width > m.Height {
+			width = s * m.Width / m.Height
+		} else {
+			height = s * m.Height / m.Width
+		}
+		if height > data.MaxPixels/width {
+			return fmt.Errorf("the picture of %d x %d pixels becomes %d x %d, too large", m.Width, m.Height, width, height)
+		}
+	}
+	d := choice{box: box{height: m.Height, width: m.Width}}
+	top := int(math.RoundToEven(float64(height-t.cfg.Height) / 2))
+	left := int(math.RoundToEven(float64(width-t.cfg.Width) / 2))
+	w.cut(m, &d, t.cfg.Filter, height, width, t.norm, out[0], top, left, t.cfg.Height, t.cfg.Width)
+	return nil
+}

@@ -1,0 +1,90 @@
+package augment
+
+import "math"
+
+// precision is the number of fraction bits of the 8-bit resize: 32 bits less 8 of the sample and 2 for what negative
+// lobes add.
+const precision = 32 - 8 - 2
+
+// support and kernel of the filters; the cubic is Keys' with a = -1/2.
+func (f Filter) support() float64 {
+	if f == Bilinear {
+		return 1
+	}
+	return 2
+}
+
+func (f Filter) at(x float64) float64 {
+	const a = -0.5
+	x = math.Abs(x)
+	if f == Bilinear {
+		return max(0, 1-x)
+	}
+	switch {
+	case x < 1:
+		return ((a+2)*x-(a+3))*x*x + 1
+	case x < 2:
+		return (((x-5)*x+8)*x - 4) * a
+	}
+	return 0
+}
+
+// table is the weights of one pass of a resize, laid out for the kernels: output i is the sum over k < count[i] of
+// weight[i*stride+k] times input first[i]+k.
+type table struct {
+	stride int
+	first  []int32
+	count  []int32
+	fixed  []int32   // with precision fraction bits, for 8-bit samples
+	real   []float32 // for wider samples
+
+	scratch []float64
+}
+
+// build fills the table for resizing the interval [lo, hi) of inputs 0…size-1 to out positions. The kernel is widened
+// by the factor of shrinking; weights that would fall outside the inputs are cut and the rest made to sum to 1. This is
+// Pillow's rule, with its rounding: the weights are computed in float64 and rounded half away from zero.
+func (t *table) build(f Filter, size int, lo, hi float64, out int) {
+	scale := (hi - lo) / float64(out)
+	wide := max(1, scale)
+	support := f.support() * wide
+	t.stride = int(math.Ceil(support))*2 + 1
+	t.first = grow(t.first, out)
+	t.count = grow(t.count, out)
+	t.fixed = grow(t.fixed, out*t.stride)
+	t.real = grow(t.real, out*t.stride)
+	t.scratch = grow(t.scratch, t.stride)
+	inv := 1 / wide
+	for i := range out {
+		center := lo + (float64(i)+0.5)*scale
+		from := max(0, int(center-support+0.5))
+		n := min(size, int(center+support+0.5)) - from
+		sum := 0.0
+		w := t.scratch[:n]
+		for k := range w {
+			w[k] = f.at((float64(k+from) - center + 0.5) * inv)
+			sum += w[k]
+		}
+		fixed, real := t.fixed[i*t.stride:(i+1)*t.stride], t.real[i*t.stride:(i+1)*t.stride]
+		for k := range w {
+			if sum != 0 {
+				w[k] /= sum
+			}
+			real[k] = float32(w[k])
+			half := 0.5
+			if w[k] < 0 {
+				half = -0.5
+			}
+			fixed[k] = int32(half + w[k]*(1<<precision))
+		}
+		t.first[i], t.count[i] = int32(from), int32(n)
+	}
+}
+
+// grow is a slice of n elements that keeps the memory of an earlier one.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,63 @@
+package augment
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/dino-mx/dmx/data"
+)
+
+// worker is the scratch memory of one Apply.
+type worker struct {
+	picture picture8
+	view    planes8
+	resizer
+	blurrer blurrer
+
+	viewF  planesF
+	floats floats
+}
+
+// workers recycles scratch memory; what a worker held never shows in what it makes.
+var workers = sync.Pool{New: func() any { return new(worker) }}
+
+func (w *worker) channels(n int) {
+	if len(w.view) < n {
+		w.view = append(w.view, make(planes8, n-len(w.view))...)
+		w.viewF = append(w.viewF, make(planesF, n-len(w.viewF))...)
+	}
+}
+
+// prepare checks a picture and turns it.
+func (w *worker) prepare(m *data.Image, channels int) error {
+	if m.Channels != channels {
+		return fmt.Errorf("the picture has %d channels, expected %d", m.Channels, channels)
+	}
+	if m.Height < 1 || m.Width < 1 {
+		return fmt.Errorf("the picture has %d x %d pixels", m.Height, m.Width)
+	}
+	w.channels(channels)
+	if m.Bits == 8 {
+		w.picture.set(m)
+	}
+	return nil
+}
+
+// cut makes one view: the box resized to height x width, changed, and its rectangle at (top, left) normalised to out.
+func (w *worker) cut(m *data.Image, d *choice, f Filter, height, width int, n *normaliser, out []float32, top, left, outHeight, outWidth int) {
+	if m.Bits == 16 {
+		v := w.viewF[:m.Channels]
+		for c := range v {
+			v[c].reset(height, width)
+		}
+		w.floats.resize(v, m, d.box, f, d.flipX, d.flipY)
+		v.colour(d, &w.floats)
+		n.writeF(out, v, top, left, outHeight, outWidth)
+		return
+	}
+	v := w.view[:m.Channels]
+	v.reset(height, width)
+	w.resize8(v, &w.picture, d.box, f, d.flipX, d.flipY)
+	v.colour(d, &w.blurrer)
+	n.write8(out, v, top, left, outHeight, outWidth)
+}
