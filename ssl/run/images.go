@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -26,11 +27,7 @@ const measured = 2000
 // those it gives are compared with the data.
 func openImages(c *config.Config) (*images, error) {
 	d := &c.Dataset
-	split := d.TrainSplit
-	if split == "all" {
-		split = ""
-	}
-	src, err := data.Open(d.Path, split)
+	src, err := data.Open(d.Path, d.TrainSplit)
 	if err != nil {
 		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
 	}
@@ -75,14 +72,15 @@ func list(x []float64) string {
 	return "[" + strings.Join(parts, ",") + "]"
 }
 
-// openEval opens the evaluation split, if there is one with labels.
-func (im *images) openEval(c *config.Config) {
+// openEval opens the evaluation split, if there is one with labels. A missing split is worth a warning, a
+// damaged one is an error.
+func (im *images) openEval(c *config.Config) error {
 	if !c.Evaluation.KNN {
-		return
+		return nil
 	}
 	if len(im.train.Classes()) < 2 {
 		im.warnings = append(im.warnings, "evaluation.knn: the images have no labels, so no kNN accuracy is measured")
-		return
+		return nil
 	}
 	splits := []string{c.Dataset.EvalSplit}
 	if c.Dataset.EvalSplit == "auto" {
@@ -90,12 +88,17 @@ func (im *images) openEval(c *config.Config) {
 	}
 	for _, split := range splits {
 		src, err := data.Open(c.Dataset.Path, split)
-		if err == nil && src.Len() > 0 {
-			im.eval, im.evalSplit = src, split
-			return
+		if errors.Is(err, data.ErrNoSplit) {
+			continue
 		}
+		if err != nil {
+			return fmt.Errorf("dataset.dataset_path: %w", err)
+		}
+		im.eval, im.evalSplit = src, split
+		return nil
 	}
 	im.warnings = append(im.warnings, fmt.Sprintf("evaluation.knn: %s has no split %s, so no kNN accuracy is measured", c.Dataset.Path, strings.Join(splits, " or ")))
+	return nil
 }
 
 // multiCrop is the training augmentation.

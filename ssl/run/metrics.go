@@ -23,19 +23,24 @@ type Step struct {
 	DinoGlobal       number   `json:"dino_global"`
 	IBOT             number   `json:"ibot"`
 	KoLeo            *number  `json:"koleo,omitempty"`
+	Gram             *number  `json:"gram,omitempty"`
 	LR               number   `json:"lr"`
 	WeightDecay      number   `json:"weight_decay"`
 	Momentum         number   `json:"teacher_momentum"`
 	TeacherTemp      number   `json:"teacher_temp"`
 	StudentTemp      number   `json:"student_temp"`
-	GradNorm         *number  `json:"grad_norm,omitempty"`
+	GradNorm         number   `json:"grad_norm"` // before clipping
 	FeatureStd       *number  `json:"feature_std,omitempty"`
 	PrototypeEntropy *number  `json:"prototype_entropy,omitempty"` // over ln K
+	TargetEntropy    *number  `json:"target_entropy,omitempty"`    // of single targets, over ln K
+	KL               *number  `json:"kl,omitempty"`                // teacher from student, nats
+	KNNCLS           *number  `json:"knn_cls,omitempty"`           // percent
+	KNNMeanPatch     *number  `json:"knn_mean_patch,omitempty"`
 	BatchSize        int      `json:"batch_size"`
 	ImagesPerSecond  number   `json:"images_per_second"`
 	StepSeconds      number   `json:"step_seconds"`
 	DataWaitSeconds  number   `json:"data_wait_seconds"`
-	MFU              *number  `json:"mfu,omitempty"` // model FLOP/s over the measured peak
+	MFU              number   `json:"mfu"` // model FLOP/s over the measured peak
 	Memory           uint64   `json:"memory_bytes"`
 	MemoryTotal      uint64   `json:"memory_total_bytes"`
 	Skipped          bool     `json:"skipped,omitempty"` // the loss or a gradient was not finite; nothing was updated

@@ -1,0 +1,347 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/kernels/cpu"
+	"github.com/dino-mx/dmx/kernels/cpu/gemm"
+	"github.com/dino-mx/dmx/ssl"
+	"github.com/dino-mx/dmx/ssl/checkpoint"
+	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// session is one process's work on a run.
+type session struct {
+	c        *config.Config
+	o        Options
+	folder   *Folder
+	log      *logFile
+	metrics  *metricsFile
+	pictures *images
+	backend  *cpu.Backend
+	trainer  *ssl.Trainer
+	loader   *data.Loader
+	memory   *memory
+	summary  *Summary
+	samples  []uint32
+	rec      Step
+
+	began    time.Time
+	before   float64       // wall seconds of earlier processes
+	trained  time.Duration // in steps
+	images   int           // trained on by this process
+	peak     float64       // measured GFLOP/s
+	peakAt   int           // step at which it was measured
+	flops    float64       // of all steps, for the mean MFU
+	warnedAt int           // step of the last warning, so that a lasting state is not repeated every step
+}
+
+// start opens everything in the order that leaves nothing behind when the input is bad: images and settings
+// before the run folder, the run folder before memory.
+func start(ctx context.Context, c *config.Config, o Options) (s *session, err error) {
+	im, err := openImages(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := im.openEval(c); err != nil {
+		return nil, err
+	}
+	initial, err := openInitial(c, im.train.Channels())
+	if err != nil {
+		return nil, err
+	}
+	defer initial.close()
+	set := settings(c, initial.config)
+	if err := set.Validate(); err != nil {
+		return nil, err
+	}
+	transform, err := im.multiCrop(c)
+	if err != nil {
+		return nil, err
+	}
+	s = &session{c: c, o: o, pictures: im, began: time.Now(), memory: newMemory(), samples: make([]uint32, set.Batch), warnedAt: -1 << 30}
+	defer func() {
+		if err != nil {
+			s.close()
+			s = nil
+		}
+	}()
+	if s.loader, err = data.NewLoader(data.LoaderConfig{
+		Source: im.train, Transform: transform, Seed: uint64(c.Train.Seed), Shuffle: c.Dataset.Shuffle, BatchSize: set.Batch,
+		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,
+	}); err != nil {
+		return nil, err
+	}
+	if s.folder, err = open(c); err != nil {
+		return nil, err
+	}
+	if s.log, err = openLog(s.folder.logs()); err != nil {
+		return nil, err
+	}
+	s.backend = cpu.New(cpu.Options{})
+	if s.trainer, err = ssl.NewTrainer(s.backend, tensor.F32, *set); err != nil {
+		return nil, err
+	}
+	if err = initial.load(s); err != nil {
+		return nil, err
+	}
+	if s.summary, err = s.openSummary(); err != nil {
+		return nil, err
+	}
+	s.peak = gemm.PeakGFLOPS(s.backend.Threads())
+	s.banner()
+	return s, nil
+}
+
+// openSummary takes over what earlier processes of the run have measured.
+func (s *session) openSummary() (*Summary, error) {
+	sum, err := ReadSummary(s.folder.Path)
+	if err != nil {
+		return nil, err
+	}
+	if sum == nil {
+		sum = &Summary{}
+	}
+	s.before = sum.WallSeconds
+	sum.Finished = false
+	sum.Backend, sum.Version = s.backend.Name(), s.o.Version
+	sum.Parameters = 0
+	for _, p := range s.trainer.Student.Backbone.Params.All() {
+		sum.Parameters += p.Shape.Len()
+	}
+	return sum, nil
+}
+
+// banner says what is about to happen.
+func (s *session) banner() {
+	c, set := s.c, &s.trainer.Settings
+	all, trainable := s.trainer.Student.Backbone.Params.Count()
+	architecture := "DINO"
+	if c.IBOT.LossWeight > 0 {
+		architecture = "DINO + iBOT"
+	}
+	if c.KoLeo.LossWeight > 0 {
+		architecture += " + KoLeo"
+	}
+	mem := s.trainer.Memory()
+	s.say("INFO", strings.Join([]string{
+		fmt.Sprintf("run %s: %s on %s", s.folder.Path, architecture, c.Dataset.Path),
+		fmt.Sprintf("%d images of %d channels, batch %d, %d steps per epoch, %d steps", s.pictures.train.Len(), s.pictures.train.Channels(), set.Batch,
+			s.loader.StepsPerEpoch(), c.Train.MaxIterations),
+		fmt.Sprintf("backbone %s: width %d, %d blocks, patch %d, %d parameters, %d trainable; %.1f MB of weights, moments and teacher",
+			set.Backbone.Family, set.Backbone.Dim, set.Backbone.Depth, set.Backbone.PatchSize, all, trainable, float64(mem.State)/1e6),
+		fmt.Sprintf("1 process, 32-bit floats, %s on %d threads, peak %.0f GFLOP/s, seed %d, blur %s", s.backend.Name(), s.backend.Threads(), s.peak, c.Train.Seed,
+			c.Augment.BlurMode),
+	}, "\n"))
+	for _, w := range s.pictures.warnings {
+		s.say("WARNING", w)
+	}
+	if c.Train.GenerateSamples {
+		s.say("WARNING", "train.generate_samples: this version draws no pictures; set it to false to silence this")
+	}
+}
+
+// say writes a message to the log file and to the caller.
+func (s *session) say(level, message string) {
+	if s.log != nil {
+		if err := s.log.write(level, message); err != nil && level != "ERROR" {
+			s.o.Log("ERROR", err.Error())
+		}
+	}
+	s.o.Log(level, message)
+}
+
+// checkpoints are the run's folders of training states and teachers.
+func (s *session) checkpoints() (train, teacher checkpoint.Folder) {
+	o := &s.c.Output
+	return checkpoint.Folder{Path: s.folder.train(), Keep: o.MaxToKeep, KeepEvery: o.KeepEvery},
+		checkpoint.Folder{Path: s.folder.teacher(), Keep: o.MaxToKeep, KeepEvery: o.KeepEvery}
+}
+
+// dataFile is the part of a checkpoint that ties it to its images.
+const dataFile = "data.json"
+
+type dataState struct {
+	Fingerprint string `json:"fingerprint"`
+	Images      int    `json:"images"`
+}
+
+// restore loads the newest good checkpoint when the run is resumed.
+func (s *session) restore() error {
+	train, _ := s.checkpoints()
+	if !s.o.Resume {
+		steps, err := train.Steps()
+		if err == nil && len(steps) > 0 {
+			err = fmt.Errorf("run folder %s holds checkpoints; resume the run, or give another folder", s.folder.Path)
+		}
+		return err
+	}
+	found, damaged, err := train.Newest()
+	for _, d := range damaged {
+		s.say("WARNING", d.Error())
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.reportChanges(); err != nil {
+		return err
+	}
+	if found == nil {
+		s.say("INFO", "no checkpoint yet: starting from step 0")
+		return nil
+	}
+	same, err := s.trainer.Load(found.Path)
+	if err != nil {
+		return err
+	}
+	if !same {
+		s.say("WARNING", "the settings are not those the checkpoint was written with: the run will not be the one it would have been")
+	}
+	var was dataState
+	text, err := os.ReadFile(filepath.Join(found.Path, dataFile))
+	if err == nil {
+		err = json.Unmarshal(text, &was)
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint %s: %w", found.Path, err)
+	}
+	if was.Fingerprint != data.Fingerprint(s.pictures.train) {
+		s.say("WARNING", fmt.Sprintf("the %d images of %s are not the %d the run began with", s.pictures.train.Len(), s.c.Dataset.Path, was.Images))
+	}
+	if n := s.trainer.Steps(); n > s.c.Train.MaxIterations {
+		return fmt.Errorf("train.max_iterations: %d: the run has done %d steps already; give a larger number", s.c.Train.MaxIterations, n)
+	}
+	if err := s.loader.Seek(s.trainer.Steps()); err != nil {
+		return err
+	}
+	s.say("INFO", fmt.Sprintf("resuming %s from iteration %d", found.Path, s.trainer.Steps()))
+	return nil
+}
+
+// reportChanges says on which keys the configuration differs from the one the run was started with.
+func (s *session) reportChanges() error {
+	stored, err := Stored(s.folder.Path)
+	if err != nil {
+		return err
+	}
+	stored.Output.MainOutput, stored.Train.ModelName = s.c.Output.MainOutput, s.c.Train.ModelName
+	for _, d := range config.Diff(stored, s.c) {
+		s.say("WARNING", "changed since the run began: "+d)
+	}
+	return nil
+}
+
+// save writes metrics, teacher, training state and summary, in this order: whatever a kill leaves, the newest
+// training state has all that belongs to it.
+func (s *session) save() error {
+	if err := s.metrics.sync(); err != nil {
+		return err
+	}
+	train, teacher := s.checkpoints()
+	step := s.trainer.Steps()
+	if _, err := teacher.Save(step, s.exportTeacher); err != nil {
+		return err
+	}
+	if _, err := train.Save(step, func(dir string) error {
+		text, err := json.Marshal(dataState{data.Fingerprint(s.pictures.train), s.pictures.train.Len()})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, dataFile), append(text, '\n'), 0o666); err != nil {
+			return err
+		}
+		return s.trainer.Save(dir)
+	}); err != nil {
+		return err
+	}
+	return s.writeSummary()
+}
+
+// writeSummary stores what is known by now.
+func (s *session) writeSummary() error {
+	sum := s.summary
+	sum.Iterations = s.trainer.Steps()
+	sum.WallSeconds = s.before + time.Since(s.began).Seconds()
+	if s.trained > 0 {
+		sum.ImagesPerSecond = float64(s.images) / s.trained.Seconds()
+		sum.MFU = s.flops / s.trained.Seconds() / (s.peak * 1e9)
+	}
+	sum.PeakMemory = max(sum.PeakMemory, s.memory.peak)
+	sum.Unreadable = len(s.loader.Unreadable())
+	return sum.write(s.folder)
+}
+
+// record fills the session's record with what a step measured.
+func (s *session) record(m *ssl.Metrics, took, wait time.Duration) *Step {
+	set := &s.trainer.Settings
+	if m.Step-s.peakAt >= 100 {
+		s.peak, s.peakAt = gemm.PeakGFLOPS(s.backend.Threads()), m.Step
+	}
+	flops := float64(set.FLOPs(m.Masked))
+	s.flops += flops
+	seconds := took.Seconds()
+	s.rec = Step{
+		Iteration: m.Step, Iterations: s.c.Train.MaxIterations,
+		Epoch: float64(m.Step+1) / float64(s.loader.StepsPerEpoch()),
+		Loss:  number(m.Loss), DinoLocal: number(m.DINOLocal), DinoGlobal: number(m.DINOGlobal), IBOT: number(m.IBOT),
+		LR: number(m.LR), WeightDecay: number(m.WeightDecay), Momentum: number(m.Momentum), TeacherTemp: number(m.TeacherTemp),
+		StudentTemp: number(set.Targets.StudentTemp), GradNorm: number(m.Norm), BatchSize: set.Batch,
+		ImagesPerSecond: number(float64(set.Batch) / seconds), StepSeconds: number(seconds), DataWaitSeconds: number(wait.Seconds()),
+		MFU: number(flops / seconds / (s.peak * 1e9)), Memory: s.memory.used(), MemoryTotal: s.memory.total, Skipped: m.Skipped,
+	}
+	r := &s.rec
+	if set.KoLeo.Weight > 0 {
+		x := number(m.KoLeo)
+		r.KoLeo = &x
+	}
+	if set.Gram.Weight > 0 {
+		x := number(m.Gram)
+		r.Gram = &x
+	}
+	if m.Watched {
+		std, entropy, target, kl := number(m.FeatureStd), number(m.PrototypeEntropy), number(m.TargetEntropy), number(m.KL)
+		r.FeatureStd, r.PrototypeEntropy, r.TargetEntropy, r.KL = &std, &entropy, &target, &kl
+	}
+	if m.Skipped {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("step %d was skipped: its loss or a gradient is not finite; nothing was updated", m.Step))
+	}
+	if len(m.Warnings) > 0 && m.Step-s.warnedAt >= max(s.c.Train.LogEvery, 100) {
+		s.warnedAt = m.Step
+		r.Warnings = append(r.Warnings, m.Warnings...)
+	}
+	s.summary.FinalLoss = &r.Loss
+	return r
+}
+
+// close gives everything back. The summary stays.
+func (s *session) close() {
+	var errs []error
+	if s.loader != nil {
+		s.loader.Close()
+	}
+	if s.metrics != nil {
+		errs = append(errs, s.metrics.close())
+	}
+	if s.backend != nil {
+		s.backend.Close()
+	}
+	s.memory.close()
+	if err := errors.Join(errs...); err != nil {
+		s.say("ERROR", err.Error())
+	}
+	if s.log != nil {
+		s.log.close()
+	}
+	if s.folder != nil {
+		s.folder.Close()
+	}
+}

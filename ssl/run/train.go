@@ -1,0 +1,169 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dino-mx/dmx/ssl"
+	"github.com/dino-mx/dmx/ssl/config"
+)
+
+// Options are what a run needs besides its configuration.
+type Options struct {
+	// Resume goes on from the newest good checkpoint of the run folder. Without it the folder must hold none.
+	Resume bool
+	// Version of the program, for the summary.
+	Version string
+	// Log receives every message that also goes to the log file; level is INFO, WARNING or ERROR.
+	Log func(level, message string)
+	// Step receives every step's record, which is reused: it must not be kept.
+	Step func(*Step)
+}
+
+// Train carries out a configuration. The run lies in FolderOf(c).
+//
+// When the context ends, a checkpoint of the steps done is written and the error is the context's. The
+// summary is complete when the error is nil; it is never nil once training has begun.
+func Train(ctx context.Context, c *config.Config, o Options) (*Summary, error) {
+	if done, err := finished(c, o); done != nil || err != nil {
+		return done, err
+	}
+	s, err := start(ctx, c, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	err = s.work(ctx)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.say("ERROR", err.Error())
+	}
+	return s.summary, err
+}
+
+// finished is the summary of a run that has nothing left to do: starting it again must not touch it.
+func finished(c *config.Config, o Options) (*Summary, error) {
+	if !o.Resume {
+		return nil, nil
+	}
+	sum, err := ReadSummary(FolderOf(c))
+	if err != nil || sum == nil || !sum.Finished || sum.Iterations != c.Train.MaxIterations {
+		return nil, err
+	}
+	o.Log("INFO", fmt.Sprintf("%s is finished: all %d steps are done", FolderOf(c), sum.Iterations))
+	return sum, nil
+}
+
+// work is the run between start and close.
+func (s *session) work(ctx context.Context) error {
+	if err := s.baseline(ctx); err != nil {
+		return s.interrupted(err)
+	}
+	if err := s.restore(); err != nil {
+		return err
+	}
+	var err error
+	if s.metrics, err = openMetrics(s.folder.file("metrics.jsonl"), s.trainer.Steps()); err != nil {
+		return err
+	}
+	if err := s.steps(ctx); err != nil {
+		return err
+	}
+	if err := s.save(); err != nil {
+		return err
+	}
+	if err := s.measureTeacher(ctx); err != nil {
+		return err
+	}
+	s.summary.Finished = true
+	return s.writeSummary()
+}
+
+// interrupted leaves a context's end as it is and keeps every other error.
+func (s *session) interrupted(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return context.Canceled
+	}
+	return err
+}
+
+// steps trains until the last step, a signal or an error.
+func (s *session) steps(ctx context.Context) error {
+	t := &s.c.Train
+	for s.trainer.Steps() < t.MaxIterations {
+		err := s.step(ctx)
+		if errors.Is(err, context.Canceled) {
+			if saveErr := s.save(); saveErr != nil {
+				return saveErr
+			}
+			s.say("INFO", fmt.Sprintf("stopped by a signal after step %d", s.trainer.Steps()))
+			return context.Canceled
+		}
+		if err != nil {
+			return err
+		}
+		done := s.trainer.Steps()
+		if t.SaveckpFreq > 0 && done%t.SaveckpFreq == 0 && done < t.MaxIterations {
+			if err := s.save(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// step is one batch from the loader to the records.
+func (s *session) step(ctx context.Context) error {
+	begin := time.Now()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	batch, err := s.loader.Next(ctx)
+	if err != nil {
+		return err
+	}
+	for i, n := range batch.Indices {
+		s.samples[i] = uint32(n)
+	}
+	b := s.c.Crops.GlobalCropsNumber * s.trainer.Settings.Batch
+	in := ssl.Batch{Samples: s.samples}
+	if all := batch.Groups[0]; len(batch.Groups) == 1 && s.trainer.Settings.LocalCrops > 0 {
+		// Crops of one size come in one tensor.
+		in.Globals, in.Locals = all.Rows(0, b), all.Rows(b, all.Dim(0))
+	} else {
+		in.Globals = all
+		if len(batch.Groups) > 1 {
+			in.Locals = batch.Groups[1]
+		}
+	}
+	m, err := s.trainer.Step(in)
+	wait := batch.Wait
+	batch.Release()
+	if err != nil {
+		return err
+	}
+	r := s.record(&m, time.Since(begin), wait)
+	s.trained += time.Since(begin)
+	s.images += s.trainer.Settings.Batch
+	if every := s.c.Evaluation.Every; every > 0 && s.trainer.Steps()%every == 0 {
+		if err := s.evaluateNow(ctx, r); err != nil {
+			return err
+		}
+	}
+	if err := s.metrics.write(r); err != nil {
+		return err
+	}
+	if m.Step%s.c.Train.LogEvery == 0 || s.trainer.Steps() == s.c.Train.MaxIterations {
+		if err := s.log.write("INFO", r.Line()); err != nil {
+			return err
+		}
+	}
+	for _, w := range r.Warnings {
+		s.say("WARNING", w)
+	}
+	if s.o.Step != nil {
+		s.o.Step(r)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/hf"
+	"github.com/dino-mx/dmx/ssl/config"
+)
+
+// initial is where the backbone's shape and first weights come from: the configuration and a random draw, or a
+// folder in Hugging Face form.
+type initial struct {
+	config  nn.ViTConfig
+	weights *hf.Checkpoint // nil for a random draw
+}
+
+// openInitial finds the shape and, where the configuration asks for them, the weights.
+func openInitial(c *config.Config, channels int) (*initial, error) {
+	t := &c.Train
+	path := t.CheckpointPath
+	key := "train.checkpoint_path"
+	if t.UsePretrained {
+		path, key = t.ModelType, "train.model_type"
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("train.model_type: %s: no folder of that name; this version does not fetch weights: put the folder there, or set train.use_pretrained=false to start from random weights", path)
+		}
+	}
+	if path == "" {
+		v, err := vitConfig(c, channels)
+		return &initial{config: v}, err
+	}
+	w, err := hf.Open(path, hf.OpenOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if w.Config.Channels != channels {
+		if err := w.SetChannels(channels); err != nil {
+			w.Close()
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	in := &initial{config: w.Config.ViTConfig, weights: w}
+	in.config.DropPath = nn.DropPathConfig{Rate: t.DropPathRate, Linear: t.DropPathMode == "linear", Subset: t.DropPathMode == "subset"}
+	in.config.MaskToken = in.config.MaskToken || c.IBOT.LossWeight > 0
+	in.config.Pooler = false
+	return in, nil
+}
+
+// load writes the weights into the session's student and makes the teacher its copy. What the file does not
+// have and training needs, such as a mask token, stays as it was drawn.
+func (in *initial) load(s *session) error {
+	if in.weights == nil {
+		return nil
+	}
+	report, err := in.weights.Load(s.trainer.Student.Backbone.Params, s.backend, hf.Allow{})
+	if err != nil {
+		return fmt.Errorf("initial weights: %w", err)
+	}
+	s.say("INFO", fmt.Sprintf("initial weights %s: %v", in.weights.Path, report))
+	return s.trainer.Adopt()
+}
+
+func (in *initial) close() {
+	if in.weights != nil {
+		in.weights.Close()
+	}
+}
+
+// exportTeacher writes the teacher's backbone in Hugging Face form.
+func (s *session) exportTeacher(dir string) error {
+	v := s.trainer.Teacher.Backbone
+	proc := hf.DefaultProcessor(v.Config)
+	side, size := s.c.Crops.GlobalCropsSize, s.c.Dataset.Size
+	proc.Resize, proc.CenterCrop, proc.Normalize = true, !s.c.Dataset.Resize, true
+	if s.c.Dataset.Resize {
+		proc.Size = hf.Size{Height: size[0], Width: size[1]}
+	} else {
+		proc.Size, proc.Crop = hf.Size{ShortestEdge: max(side, min(size[0], size[1]))}, hf.Size{Height: side, Width: side}
+	}
+	proc.Mean, proc.Std = perChannel(s.pictures.mean, v.Config.Channels), perChannel(s.pictures.std, v.Config.Channels)
+	return hf.Save(dir, v, s.backend, &hf.Config{ViTConfig: v.Config}, proc, hf.SaveOptions{})
+}
+
+// perChannel repeats a single value for every channel.
+func perChannel(x []float64, n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = x[min(i, len(x)-1)]
+	}
+	return out
+}
