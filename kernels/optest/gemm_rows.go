@@ -233,14 +233,22 @@ func (c gemmCase) build(r *row) {
 
 // magnitudes is |alpha|·|op(A)|·|op(B)|.
 func magnitudes(c gemmCase, a, b *operand) []float64 {
-	size := make([]float64, c.m*c.n)
+	size, row := make([]float64, c.m*c.n), make([]float64, c.n)
+	columns := make([]float64, c.k*c.n)
+	for k := range c.k {
+		for n := range c.n {
+			columns[k*c.n+n] = math.Abs(c.b(b, k, n))
+		}
+	}
 	for m := range c.m {
+		clear(row)
 		for k := range c.k {
 			v := math.Abs(c.factor() * c.a(a, m, k))
-			for n := range c.n {
-				size[m*c.n+n] += v * math.Abs(c.b(b, k, n))
+			for n, w := range columns[k*c.n : (k+1)*c.n] {
+				row[n] += v * w
 			}
 		}
+		copy(size[m*c.n:], row)
 	}
 	return size
 }

@@ -9,22 +9,13 @@ import (
 func (b *Backend) Gemm(g kernels.Gemm) {
 	kernels.CheckGemm(g)
 	b.begin()
-	_, lda := kernels.Matrix(g.A)
-	_, ldb := kernels.Matrix(g.B)
 	_, ldo := kernels.Matrix(g.Out)
-	am, ak := lda, 1 // steps in memory from one m, and one k, to the next
-	if g.TransA {
-		am, ak = 1, lda
-	}
-	bk, bn := ldb, 1
-	if g.TransB {
-		bk, bn = 1, ldb
-	}
 	alpha := g.Alpha
 	if alpha == 0 {
 		alpha = 1
 	}
-	as, bs := b.load(g.A), b.load(g.B)
+	rowsA := b.rows(g.A, g.ACol, g.M, g.K, g.TransA)  // rows of op(A)
+	colsB := b.rows(g.B, g.BCol, g.N, g.K, !g.TransB) // columns of op(B)
 	bias := b.loadOr(g.Bias, g.N, 0)
 	gamma := b.loadOr(g.Gamma, g.N, 1)
 	rowScale := b.loadOr(g.RowScale, g.M, 1)
@@ -33,14 +24,7 @@ func (b *Backend) Gemm(g kernels.Gemm) {
 	for m := range g.M {
 		at := m*ldo + g.OutCol
 		for n := range g.N {
-			acc := 0.0
-			ia, ib := g.ACol+m*am, g.BCol+n*bn
-			for range g.K {
-				acc += as[ia] * bs[ib]
-				ia += ak
-				ib += bk
-			}
-			z[n] = alpha*acc + bias[n]
+			z[n] = alpha*dot(rowsA[m*g.K:(m+1)*g.K], colsB[n*g.K:(n+1)*g.K]) + bias[n]
 		}
 		if g.Pre != nil {
 			store(g.Pre, at, z)
@@ -62,6 +46,22 @@ func (b *Backend) Gemm(g kernels.Gemm) {
 		}
 		b.addTo(g.Out, at, z, g.Accumulate)
 	}
+}
+
+// rows gathers n vectors of length k from the columns of t that start at col: its rows, or transposed its columns.
+func (b *Backend) rows(t *tensor.Tensor, col, n, k int, transposed bool) []float64 {
+	_, ld := kernels.Matrix(t)
+	data, v := b.load(t), b.take(n*k)
+	for i := range n {
+		for j := range k {
+			if transposed {
+				v[i*k+j] = data[j*ld+col+i]
+			} else {
+				v[i*k+j] = data[i*ld+col+j]
+			}
+		}
+	}
+	return v
 }
 
 // ColSum is out[c] = scale·Σ_r x[r,c].
