@@ -249,7 +249,11 @@ func SaveAdapter(dir string, b nn.Builder, v *nn.ViT, cfg *AdapterConfig, names 
 		}
 		tensors = append(tensors, t)
 	}
-	config, err := MarshalAdapterConfig(&out, family)
+	return saveAdapter(dir, tensors, &out, family)
+}
+
+func saveAdapter(dir string, tensors []safetensors.Tensor, cfg *AdapterConfig, family nn.Family) error {
+	config, err := MarshalAdapterConfig(cfg, family)
 	if err != nil {
 		return err
 	}

@@ -251,3 +251,54 @@ func TestAdapterScale(t *testing.T) {
 		t.Errorf("not adapted: %v", want)
 	}
 }
+
+// Extracting an adapter of sufficient rank from a merged model gives that model back.
+func TestExtract(t *testing.T) {
+	b := newBuilder(t, false)
+	v, base := loadModel(t, b, "dinov2-registers", OpenOptions{})
+	adapters, _ := applyAdapter(t, b, v, filepath.Join("testdata", "peft-patch"))
+	for _, a := range adapters {
+		a.Merge(b.Backend)
+	}
+	dir := t.TempDir()
+	if err := Save(dir, v, b.Backend, base.Config, base.Processor, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	tuned, err := Open(dir, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tuned.Close()
+	f := openFixture(t, "peft-patch")
+	for _, tt := range []struct {
+		rank    int
+		lost    float64
+		targets []string
+		outside int
+	}{{2, 1e-9, []string{"projection", "key"}, 0}, {1, 1, []string{"projection", "key"}, 0}, {2, 1e-9, []string{"key"}, 1}} {
+		cfg := &AdapterConfig{Rank: tt.rank, Targets: tt.targets}
+		e, err := Extract(base, tuned, cfg, AdapterNames4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m, lost := range e.Lost {
+			if lost > tt.lost || tt.rank == 1 && lost < 1e-3 {
+				t.Errorf("rank %d: %s loses %g", tt.rank, m, lost)
+			}
+		}
+		if len(e.Outside) != tt.outside {
+			t.Errorf("outside the targets: %v", e.Outside)
+		}
+		if tt.outside > 0 || tt.rank == 1 {
+			continue
+		}
+		out := t.TempDir()
+		if err := e.Save(out, cfg, base.Config.Family); err != nil {
+			t.Fatal(err)
+		}
+		w, _ := loadModel(t, b, "dinov2-registers", OpenOptions{})
+		applyAdapter(t, b, w, out)
+		_, got := run(t, b, w, f.get("native.pixels"), nil, nn.Options{})
+		check(t, "extracted", got.Tokens.Value, f.get("native.tokens"), 1e-5)
+	}
+}
