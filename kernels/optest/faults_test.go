@@ -130,6 +130,9 @@ func faults() []fault {
 		{"scatter starts one row late", "ScatterRows", lateRow{r}, anyType, true},
 		{"dropout ignores the offset", "Dropout", noOffset{r}, anyType, false},
 		{"patchify puts channels innermost", "Patchify", channelsInner{r}, anyType, false},
+		{"relu drops a NaN", "ActForward", dropsNaN{r}, anyType, false},
+		{"column sum of nothing is not written", "ColSumExp", skipsEmpty{r}, anyType, false},
+		{"softmax of few digits", "SoftmaxRows", fewDigits{r}, tensor.F32, false},
 		{"activation overflows", "ActForward", overflows{r}, anyType, false},
 		{"swiglu swaps its halves", "SwiGLU", swapsHalves{r}, anyType, false},
 	}
@@ -624,6 +627,34 @@ func (b channelsInner) Patchify(out, images *tensor.Tensor, p int) {
 			}
 		}
 	}
+}
+
+// dropsNaN takes the maximum as processors do.
+type dropsNaN struct{ *ref.Backend }
+
+func (b dropsNaN) ActForward(out, x *tensor.Tensor, act kernels.Activation) {
+	b.Backend.ActForward(out, x, act)
+	for i := range out.Len() {
+		if v := out.At(i); act == kernels.ReLU && v != v {
+			out.Set(i, 0)
+		}
+	}
+}
+
+type skipsEmpty struct{ *ref.Backend }
+
+func (b skipsEmpty) ColSumExp(out, x, centre, lse *tensor.Tensor, invTemp float64) {
+	if lse.Len() > 0 {
+		b.Backend.ColSumExp(out, x, centre, lse, invTemp)
+	}
+}
+
+// fewDigits has an exponential of 15 bits.
+type fewDigits struct{ *ref.Backend }
+
+func (b fewDigits) SoftmaxRows(p, x, centre, lse *tensor.Tensor, invTemp float64) {
+	b.Backend.SoftmaxRows(p, x, centre, lse, invTemp)
+	b.Scale(p, 1+0x1p-15)
 }
 
 // overflows takes silu as x·e^x/(1+e^x).

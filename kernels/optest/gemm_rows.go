@@ -69,7 +69,7 @@ func gemmRows() []*spec {
 		}
 	}
 	for _, c := range layouts {
-		c.m, c.n, c.k, c.aCol, c.bCol, c.outCol = 19, 34, 45, 3, 16, 5
+		c.m, c.n, c.k, c.aCol, c.bCol, c.outCol = 19, 34, 21, 3, 16, 5
 		add("columns", c)
 		c.accumulate, c.gamma, c.residual, c.bias = true, true, true, true
 		add("columns, epilogue", c)

@@ -27,7 +27,7 @@ func MaxWork(n int64) Option { return func(o *options) { o.maxWork = n } }
 
 // Small leaves out what an instruction-level emulator would take long over. Every operation keeps rows on both
 // sides of a warp and of a 32-wide tile.
-func Small(o *options) { MaxWork(100_000)(o) }
+func Small(o *options) { MaxWork(40_000)(o) }
 
 func collect(opts []Option) options {
 	o := options{types: []tensor.DType{tensor.F32, tensor.BF16}}
