@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	"github.com/dino-mx/dmx/autograd"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/tensor"
@@ -11,13 +13,33 @@ type Builder struct {
 	Backend kernels.Backend
 	// DType is the working type: f32, bf16 (then matrices have an f32 master copy), or f64 in the oracle.
 	DType tensor.DType
-	// Train allocates gradients. A teacher or an inference model needs none.
+	// Train gives parameters that are not frozen gradients. A teacher or an inference model needs none.
 	Train bool
 }
 
 // NewTape makes a tape with its own arena, fit for models of this builder.
 func (b Builder) NewTape() *autograd.Tape {
 	return autograd.NewTape(b.Backend, tensor.NewArena(b.Backend.Allocator()), b.DType)
+}
+
+// registry starts the registry of a model.
+func (b Builder) registry() *Params {
+	ps := &Params{}
+	if b.Train {
+		ps.alloc = b.Backend.Allocator()
+	}
+	return ps
+}
+
+// done gives the parameters their gradients, or returns the error that stopped the making of what.
+func (m *maker) done(what string) error {
+	if m.err == nil {
+		m.err = m.params.refresh()
+	}
+	if m.err != nil {
+		return fmt.Errorf("nn: make %s: %w", what, m.err)
+	}
+	return nil
 }
 
 // maker allocates weights and keeps the first error, so that constructors read as a list of layers.
@@ -42,14 +64,10 @@ func (m *maker) weight(shape ...int) *Weight {
 	if m.DType != masterType && len(shape) > 1 {
 		value = m.alloc(m.DType, shape)
 	}
-	var grad *tensor.Tensor
-	if m.Train {
-		grad = m.alloc(masterType, shape)
-	}
 	if m.err != nil {
 		return &Weight{Var: autograd.NewParam(nil, nil)}
 	}
-	return &Weight{Var: autograd.NewParam(value, grad), Master: master}
+	return &Weight{Var: autograd.NewParam(value, nil), Master: master}
 }
 
 func (m *maker) alloc(dtype tensor.DType, shape []int) *tensor.Tensor {

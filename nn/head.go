@@ -53,7 +53,7 @@ func (b Builder) NewHead(c HeadConfig) (*Head, error) {
 			return nil, fmt.Errorf("head config: %s is %d; it must be at least 1", f.name, f.value)
 		}
 	}
-	m := &maker{Builder: b, params: &Params{}}
+	m := &maker{Builder: b, params: b.registry()}
 	h := &Head{Config: c, Params: m.params}
 	width := c.In
 	for i := 0; i < c.Layers; i++ {
@@ -81,10 +81,9 @@ func (b Builder) NewHead(c HeadConfig) (*Head, error) {
 		last.Name, last.Init = c.Prefix+"last_layer.weight", Init{TruncNormal, 0.02}
 	}
 	m.whole(h.Direction, last)
-	if m.err != nil {
-		return nil, fmt.Errorf("nn: make head (%d prototypes): %w", c.Prototypes, m.err)
+	if err := m.done(fmt.Sprintf("head (%d prototypes)", c.Prototypes)); err != nil {
+		return nil, err
 	}
-	m.params.refresh()
 	return h, nil
 }
 

@@ -46,9 +46,6 @@ func (m *maker) linear(in int, init Init, extra Param, parts ...linearPart) *Lin
 		l.B = m.weight(out)
 		if m.err == nil {
 			m.Backend.Fill(l.B.Master, 0)
-			if l.B.Grad != nil {
-				m.Backend.Fill(l.B.Grad, 0)
-			}
 		}
 	}
 	lo := 0

@@ -126,7 +126,7 @@ func (b Builder) AddLoRA(v *ViT, c LoRAConfig) ([]*Adapter, error) {
 			if m.err != nil {
 				return nil, fmt.Errorf("nn: adapter for %s: %w", part.Name, m.err)
 			}
-			if part.bias != nil {
+			if part.bias != nil && c.Bias == LoRABiasOnly {
 				biases[part.bias] = true
 			}
 			adapters = append(adapters, a)
@@ -140,17 +140,12 @@ func (b Builder) AddLoRA(v *ViT, c LoRAConfig) ([]*Adapter, error) {
 		a.linear.Adapters = append(a.linear.Adapters, a)
 		own[a.A], own[a.B] = true, true
 	}
-	v.Params.Freeze(func(p *Param) bool {
-		switch {
-		case own[p.Weight]:
-			return false
-		case c.Bias == LoRABiasAll && strings.HasSuffix(p.Name, ".bias"):
-			return false
-		case c.Bias == LoRABiasOnly && biases[p]:
-			return false
-		}
-		return true
-	})
+	for _, p := range v.Params.list {
+		p.Frozen = p.Frozen || !own[p.Weight] && !biases[p] && (c.Bias != LoRABiasAll || !strings.HasSuffix(p.Name, ".bias"))
+	}
+	if err := m.done("adapters"); err != nil {
+		return nil, err
+	}
 	return adapters, nil
 }
 

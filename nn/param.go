@@ -16,6 +16,8 @@ type Weight struct {
 	// Master is what the optimiser updates: f32 (f64 in the oracle). It is the same tensor as Value unless the
 	// working type is bf16.
 	Master *tensor.Tensor
+
+	gradient *tensor.Buffer // of Grad
 }
 
 // Kind says what a parameter is to the optimiser.
@@ -61,7 +63,8 @@ func (p *Param) Compute() *tensor.Tensor {
 	return p.Weight.Value.Rows(p.Lo, p.Hi).Reshape(p.Shape...)
 }
 
-// Grad is the gradient, in the file's shape; nil for a model built without gradients.
+// Grad is the gradient, in the file's shape; nil while the parameter is frozen, with all of its Weight, and for a
+// model built without gradients.
 func (p *Param) Grad() *tensor.Tensor {
 	if p.Weight.Grad == nil {
 		return nil
@@ -81,6 +84,7 @@ func (p *Param) Module() string {
 type Params struct {
 	list   []*Param
 	byName map[string]*Param
+	alloc  tensor.Allocator // of gradients; nil for a model built without
 }
 
 // All lists the parameters in the order they were registered; the caller must not change the slice.
@@ -118,10 +122,11 @@ func (ps *Params) add(p *Param) *Param {
 }
 
 // Freeze sets Frozen on the parameters that match, clears it on none, and returns how many it froze. A Weight
-// computes no gradient when all its parameters are frozen.
+// computes no gradient when all its parameters are frozen, and holds no memory for one.
 func (ps *Params) Freeze(match func(*Param) bool) int { return ps.setFrozen(match, true) }
 
-// Unfreeze clears Frozen on the parameters that match and returns how many changed.
+// Unfreeze clears Frozen on the parameters that match and returns how many changed. It panics with
+// *tensor.OutOfMemory when there is no memory for their gradients.
 func (ps *Params) Unfreeze(match func(*Param) bool) int { return ps.setFrozen(match, false) }
 
 func (ps *Params) setFrozen(match func(*Param) bool, frozen bool) int {
@@ -132,22 +137,54 @@ func (ps *Params) setFrozen(match func(*Param) bool, frozen bool) int {
 			n++
 		}
 	}
-	ps.refresh()
+	if err := ps.refresh(); err != nil {
+		panic(err)
+	}
 	return n
 }
 
-// refresh tells every Weight whether any of its parameters is trained.
-func (ps *Params) refresh() {
+// refresh gives every Weight that is trained its gradient memory, and takes it from the others. The error is a
+// *tensor.OutOfMemory.
+func (ps *Params) refresh() error {
+	if ps.alloc == nil {
+		return nil
+	}
+	trained := make(map[*Weight]bool, len(ps.list))
 	for _, p := range ps.list {
-		if p.Weight.Grad != nil {
-			p.Weight.SetNeedsGrad(false)
-		}
+		trained[p.Weight] = trained[p.Weight] || !p.Frozen
 	}
 	for _, p := range ps.list {
-		if !p.Frozen && p.Weight.Grad != nil {
-			p.Weight.SetNeedsGrad(true)
+		switch w := p.Weight; {
+		case trained[w] && w.gradient == nil:
+			if err := w.allocGrad(ps.alloc); err != nil {
+				return err
+			}
+		case !trained[w] && w.gradient != nil:
+			w.freeGrad(ps.alloc)
 		}
 	}
+	return nil
+}
+
+func (w *Weight) allocGrad(alloc tensor.Allocator) error {
+	m := w.Master
+	buf, err := alloc.Alloc(m.NumBytes())
+	if err != nil {
+		return &tensor.OutOfMemory{Device: alloc.Device(), Requested: m.NumBytes(), Free: -1, Cause: err}
+	}
+	w.gradient = buf
+	w.Grad = tensor.Over(buf, 0, m.DType(), m.Shape()...)
+	w.ZeroGrad()
+	w.SetNeedsGrad(true)
+	return nil
+}
+
+func (w *Weight) freeGrad(alloc tensor.Allocator) {
+	w.SetNeedsGrad(false)
+	w.ZeroGrad()
+	w.Grad = nil
+	alloc.Free(w.gradient)
+	w.gradient = nil
 }
 
 // ZeroGrad forgets all gradients; the next contribution to each overwrites. No memory is touched.

@@ -35,7 +35,7 @@ func (b Builder) NewViT(c ViTConfig) (*ViT, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	m := &maker{Builder: b, params: &Params{}}
+	m := &maker{Builder: b, params: b.registry()}
 	f, d := c.Family, c.Dim
 	v := &ViT{Config: c, Params: m.params, backend: b.Backend, dtype: b.DType}
 
@@ -80,8 +80,8 @@ func (b Builder) NewViT(c ViTConfig) (*ViT, error) {
 	if c.Pooler {
 		v.Pooler = m.linear(d, Init{TruncNormal, 0.02}, Param{Depth: c.Depth + 1}, linearPart{"pooler.dense", d, true})
 	}
-	if m.err != nil {
-		return nil, fmt.Errorf("nn: make model (%s, dim %d, depth %d): %w", f, d, c.Depth, m.err)
+	if err := m.done(fmt.Sprintf("model (%s, dim %d, depth %d)", f, d, c.Depth)); err != nil {
+		return nil, err
 	}
 	return v, nil
 }

@@ -76,13 +76,19 @@ func paramTensor(b kernels.Backend, s spec, p *nn.Param, d safetensors.DType) (s
 	}}, nil
 }
 
-// SaveTo writes the checkpoint's own tensors, unchanged in every bit, as a Hugging Face folder.
+// SaveTo writes the checkpoint's own tensors as a Hugging Face folder: unchanged in every bit, or in o.DType where
+// that is not 0.
 func (c *Checkpoint) SaveTo(dir string, o SaveOptions) error {
 	var tensors []safetensors.Tensor
-	var half bool
+	stored := safetensors.F32
 	for _, i := range c.Tensors() {
-		tensors = append(tensors, safetensors.FromSource(i.Name, c, i))
-		half = half || i.DType != safetensors.F32
+		tensors = append(tensors, Convert(safetensors.FromSource(i.Name, c, i), c, i, o.DType))
+		if i.DType != safetensors.F32 {
+			stored = i.DType
+		}
+	}
+	if o.DType == 0 {
+		o.DType = stored
 	}
 	for _, s := range specs(c.Config.ViTConfig) {
 		if c.view.entries[s.name] != nil {
@@ -91,15 +97,11 @@ func (c *Checkpoint) SaveTo(dir string, o SaveOptions) error {
 		if s.shape.Len() > 0 {
 			return fmt.Errorf("%s: the checkpoint has no %s", dir, s.name)
 		}
-		t, err := paramTensor(nil, s, nil, safetensors.F32)
+		t, err := paramTensor(nil, s, nil, o.DType)
 		if err != nil {
 			return err
 		}
 		tensors = append(tensors, t)
-	}
-	o.DType = safetensors.F32
-	if half && len(tensors) > 0 {
-		o.DType = tensors[len(tensors)-1].DType
 	}
 	return saveFolder(dir, c.Config, c.Processor, tensors, o)
 }

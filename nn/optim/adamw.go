@@ -156,7 +156,9 @@ func NewAdamW(b kernels.Backend, modules []Module, o Options) (*AdamW, error) {
 
 func (a *AdamW) newEntry(module int, p *nn.Param) (kernels.ParamEntry, error) {
 	m, o := a.modules[module], a.options
-	flat := func(t *tensor.Tensor) *tensor.Tensor { return t.Reshape(t.Len()) }
+	if p.Grad() == nil {
+		return kernels.ParamEntry{}, fmt.Errorf("optim: %s of %s has no gradient: the model was built without Train", p.Name, m.Name)
+	}
 	e := kernels.ParamEntry{Param: flat(p.Value()), Grad: flat(p.Grad()), LRMul: o.lrMul(p, m.Depth), WDMul: o.wdMul(p, m.WDMul)}
 	if p.Weight.Value != p.Weight.Master {
 		e.Half = flat(p.Compute())
@@ -181,6 +183,8 @@ func (a *AdamW) newEntry(module int, p *nn.Param) (kernels.ParamEntry, error) {
 	}
 	return e, nil
 }
+
+func flat(t *tensor.Tensor) *tensor.Tensor { return t.Reshape(t.Len()) }
 
 // lrMul is the rate multiplier of layer decay and of the patch embedding.
 func (o Options) lrMul(p *nn.Param, depth int) float64 {
@@ -264,12 +268,22 @@ func (a *AdamW) count(p *part, by int) {
 	}
 }
 
-// Refresh must be called after parameters were frozen or unfrozen.
-func (a *AdamW) Refresh() { a.built = false }
+// current reports whether the tables still say which parameters are frozen and what the last layer does.
+func (a *AdamW) current(last LastLayer) bool {
+	if !a.built || a.last != last {
+		return false
+	}
+	for i := range a.entries {
+		if a.entries[i].param.Frozen != a.Table.Entries[i].Frozen {
+			return false
+		}
+	}
+	return true
+}
 
 // setFlags brings the tables up to date with frozen parameters and the state of the last layer.
 func (a *AdamW) setFlags(last LastLayer) {
-	if a.built && a.last == last {
+	if a.current(last) {
 		return
 	}
 	a.built, a.last = true, last
@@ -277,7 +291,10 @@ func (a *AdamW) setFlags(last LastLayer) {
 	a.parts = a.parts[:0]
 	for i := range a.entries {
 		e, row := &a.entries[i], &a.Table.Entries[i]
-		row.Frozen = e.param.Frozen
+		row.Frozen, row.Grad = e.param.Frozen, nil // the memory of a gradient goes and comes with freezing
+		if g := e.param.Grad(); g != nil {
+			row.Grad = flat(g)
+		}
 		row.Skip = e.param.LastLayer && last == LastLayerSkipped
 		row.LRMul = e.lrMul
 		if e.param.LastLayer && last == LastLayerHeld {

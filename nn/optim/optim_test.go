@@ -215,6 +215,45 @@ func TestStateRoundTrip(t *testing.T) {
 	}
 }
 
+// A parameter frozen for a while keeps weights and moments, has no gradient memory, and goes on as if the steps in
+// between had not been.
+func TestFreezeForAWhile(t *testing.T) {
+	run := func(pause bool) map[string][]float64 {
+		student := head(t, oracle)
+		opt, err := optim.NewAdamW(oracle.Backend, []optim.Module{{Name: "head", Params: student.Params}}, optim.Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, Clip: optim.ClipPerParameter})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mlp := func(p *nn.Param) bool { return p.Name == "mlp.0.weight" }
+		p := student.Params.ByName("mlp.0.weight")
+		for step := range 4 {
+			setGrads(student, step)
+			opt.Step(optim.Step{LR: 0.02, WD: 0.3})
+			student.Params.ZeroGrad()
+			if step == 1 && pause {
+				student.Params.Freeze(mlp)
+				before := slices.Clone(p.Value().F64())
+				for extra := range 3 {
+					setGrads(student, 10+extra)
+					opt.Step(optim.Step{LR: 0.02, WD: 0.3})
+					student.Params.ZeroGrad()
+				}
+				if p.Grad() != nil {
+					t.Error("a frozen parameter holds a gradient")
+				}
+				if diff := cmp.Diff(before, p.Value().F64()); diff != "" {
+					t.Errorf("a frozen parameter moved:\n%s", diff)
+				}
+				student.Params.Unfreeze(mlp)
+			}
+		}
+		return map[string][]float64{p.Name: slices.Clone(p.Value().F64())}
+	}
+	if diff := cmp.Diff(run(false), run(true)); diff != "" {
+		t.Errorf("without and with a pause:\n%s", diff)
+	}
+}
+
 // A gradient that is not finite changes nothing, and Undo takes the count back.
 func TestNonFiniteGradientChangesNothing(t *testing.T) {
 	student, teacher := head(t, oracle), head(t, oracle)
