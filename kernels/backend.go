@@ -110,7 +110,7 @@ type Backend interface {
 	ColSumExp(out, x, centre, lse *tensor.Tensor, invTemp float64)
 	// SoftmaxRows is p[r,k] = exp((x[r,k]-centre[k])·invTemp - lse[r]); p may be x.
 	SoftmaxRows(p, x, centre, lse *tensor.Tensor, invTemp float64)
-	// SinkhornCentre is centre[k] += log(max(colsum[k], tiny)·scale)/invTemp: the prototype step of
+	// SinkhornCentre is centre[k] += log(max(colsum[k], Tiny)·scale)/invTemp: the prototype step of
 	// Sinkhorn-Knopp on the column sums of ColSumExp.
 	SinkhornCentre(centre, colsum *tensor.Tensor, scale, invTemp float64)
 	// CrossEntropy is the student/teacher loss over prototypes; see CrossEntropy.
@@ -118,12 +118,12 @@ type Backend interface {
 	// Entropy is out[0] = -Σ_i q_i·log q_i with q = x/Σx, over all elements of x >= 0.
 	Entropy(out, x *tensor.Tensor)
 
-	// NearestRows is index[i] = argmax over j != i of dots[i,j] (the smallest such j), dots [n,n].
+	// NearestRows is index[i] = argmax over j != i of dots[i,j] (the smallest such j), dots [n,n]; -1 for n = 1.
 	NearestRows(index, dots *tensor.Tensor)
 	// KoLeo is the Kozachenko-Leonenko loss of unit rows x [n,d] with nearest neighbours index [n]:
 	// dist_i = ‖x_i - x_index(i) + eps‖ (eps added to every difference), loss[i] = -weight·log(dist_i + eps),
 	// and dx [n,d] its full gradient, through both ends of each pair. Rows whose distance is below minDist are
-	// duplicates: they add no loss and no gradient.
+	// duplicates: they add no loss and no gradient, and neither do rows whose index is -1.
 	KoLeo(loss, dx, x, index *tensor.Tensor, eps, minDist, weight float64)
 	// MSE is loss[0] = weight·Σ(a-b)²/n and da = its gradient by a.
 	MSE(loss, da, a, b *tensor.Tensor, weight float64)
@@ -172,7 +172,8 @@ const (
 //	out  = Residual[m,n] + RowScale[m]·Gamma[n]·y  (those of the three that are set)
 //	Out  = out, or Out += out with Accumulate
 //
-// Residual may be Out. Bias, Gamma and RowScale may be f32 while the matrices are bf16.
+// Residual may be Out. Pre, GradOf and Residual are as wide as Out and are used at the same columns. Bias, Gamma
+// and RowScale may be f32 while the matrices are bf16, and so may Out.
 type Gemm struct {
 	M, N, K            int
 	Out, A, B          *tensor.Tensor
@@ -252,7 +253,7 @@ type ParamEntry struct {
 	WDMul  float64        // multiplies the weight decay (0 for biases and norms)
 	Group  int            // clip group
 	Frozen bool           // no gradient and no update this step: only the teacher follows
-	Skip   bool           // leave the moments alone too, as if there were no gradient (DINO v1 last layer)
+	Skip   bool           // the same where there is a gradient: it is ignored, as by DINO v1 for its last layer
 }
 
 // ParamTable lists what one optimiser step updates. A backend may keep a device form of it in Device; the

@@ -51,6 +51,11 @@ func gemmRows() []*spec {
 		add("deep", c)
 		c.m, c.n, c.k = 300, 257, 70
 		add("large", c)
+		// Past the blocks of a packed product: two of K with more than one of M, and one of N.
+		c.m, c.n, c.k = 150, 40, 520
+		add("blocks", c)
+		c.m, c.n, c.k = 9, 3100, 33
+		add("blocks", c)
 		c.m, c.n, c.k = 1, 385, 96
 		add("row", c)
 		c.m, c.n, c.k = 261, 1, 96
@@ -61,7 +66,7 @@ func gemmRows() []*spec {
 		add("no rows", c)
 	}
 	for _, c := range gemmEpilogues() {
-		for _, dims := range [][3]int{{1, 1, 1}, {5, 17, 9}, {33, 65, 31}, {130, 67, 40}} {
+		for _, dims := range [][3]int{{1, 1, 1}, {5, 17, 9}, {33, 65, 31}, {130, 67, 40}, {7, 33, 600}} {
 			for _, transB := range []bool{false, true} {
 				c.gemmCase.m, c.gemmCase.n, c.gemmCase.k, c.gemmCase.transB = dims[0], dims[1], dims[2], transB
 				add(c.name, c.gemmCase)
