@@ -27,3 +27,29 @@ bench-robust:
 # Kill a run 20 times at random moments and compare its final weights with an unbroken one.
 bench-resume:
     go run -tags cpu ./bench/resume
+
+
+# The binary with GPU support: needs a C compiler, no CUDA toolkit; runs with and without an NVIDIA driver.
+build-gpu:
+    CGO_CFLAGS="-I$PWD/kernels/cuda/driver/include" go build -trimpath -o dmx ./tools/dmx
+
+# PTX from the CUDA sources (clang-19).
+ptx:
+    go run -tags cpu ./kernels/cuda/gen
+
+# Registers, spills and shared memory of every kernel: just ptxas /path/to/ptxas
+ptxas path:
+    go run -tags cpu ./kernels/cuda/gen -ptxas {{path}} -table bench/ptxas.md
+
+# Built test binaries that a machine with a GPU and no Go can run.
+gpu-build:
+    mkdir -p outputs/gpu
+    CGO_CFLAGS="-I$PWD/kernels/cuda/driver/include" go test -c -o outputs/gpu/driver.test ./kernels/cuda/driver
+
+# Correctness of every kernel on the GPU of this machine.
+gpu-check: gpu-build
+    outputs/gpu/driver.test -test.run Device -test.v
+
+# Timings of every kernel on the GPU of this machine.
+gpu-bench: gpu-build
+    outputs/gpu/driver.test -test.run XXX -test.bench Device

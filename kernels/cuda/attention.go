@@ -10,6 +10,10 @@ import (
 // attentionRows is ROWS of attention_v2.cu: queries or keys of a block.
 const attentionRows = 64
 
+// backwardTile is how many rows the backward kernels stream at a time for each head size, as instantiated in
+// attention_v2.cu.
+var backwardTile = map[int]struct{ queries, keys int }{32: {64, 64}, 64: {64, 64}, 96: {32, 32}, 128: {16, 32}}
+
 // tensorCoreHead reports whether version 2 has this head size and can read the rows.
 func (b *Backend) tensorCoreHead(a *kernels.Attention, d int) bool {
 	return b.versions.Attention != 1 && a.QKV.DType() == tensor.BF16 && a.QKV.Addr()%16 == 0 && a.Out.Addr()%16 == 0 &&
@@ -46,13 +50,13 @@ func (b *Backend) AttentionBackward(a kernels.AttentionGrad) {
 	b.args.reset().ptr(a.Delta).ptr(a.Out).ptr(a.DOut).i32(tokens, a.Heads, d)
 	b.run("attention_v1", name, [3]int{tokens, (a.Heads + 7) / 8, 1}, [3]int{32, 8, 1}, 0)
 	if b.tensorCoreHead(&a.Attention, d) && a.DOut.Addr()%16 == 0 && a.DQKV.Addr()%16 == 0 {
-		part := 64 // rows of a streamed tile, as instantiated in attention_v2.cu
-		if d > 64 {
-			part = 32
-		}
-		for _, kernel := range []string{"attention_dkv_v2", "attention_dq_v2"} {
+		tile := backwardTile[d]
+		for _, k := range []struct {
+			name   string
+			stream int
+		}{{"attention_dkv_v2", tile.queries}, {"attention_dq_v2", tile.keys}} {
 			b.args.reset().ptr(a.DQKV).ptr(a.QKV).ptr(a.DOut).ptr(a.LSE).ptr(a.Delta).ptr(a.Seqs.Starts).i32(tokens, a.Heads).f32(a.Scale)
-			b.attentionV2(kernel, &a.Attention, d, (2*attentionRows+4*part)*d*2)
+			b.attentionV2(k.name, &a.Attention, d, (2*attentionRows+4*k.stream)*d*2)
 		}
 		return
 	}

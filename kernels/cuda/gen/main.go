@@ -1,8 +1,17 @@
 // Command gen compiles kernels/cuda/src/*.cu to PTX with clang. The PTX is committed, so that building dmx
-// needs no compiler but Go; the repository's checks fail when it does not match its source.
+// needs no compiler but Go.
+//
+//	gen                     write ptx/*.sm_80.ptx
+//	gen -check              fail if a committed file is not what its source compiles to
+//	gen -ptxas PTXAS -table FILE   assemble every file for every architecture and write registers, spills and
+//	                        shared memory of each kernel; with -check compare with FILE instead. A spill fails.
+//
+// It is started in kernels/cuda (go generate does that) or at the root of the repository.
 package main
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,35 +20,59 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
+	check := flag.Bool("check", false, "compare with the committed files instead of writing them")
+	ptxas := flag.String("ptxas", "", "path of NVIDIA's ptxas; makes the table of registers")
+	table := flag.String("table", "", "file of the table of registers")
+	flag.Parse()
+	if err := run(*check, *ptxas, *table); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-// run compiles every source of kernels/cuda/src into the folder given as argument, ptx by default. It is started
-// in kernels/cuda (go generate does that).
-func run() error {
-	out := "ptx"
-	if len(os.Args) > 1 {
-		out = os.Args[1]
+func run(check bool, ptxas, table string) error {
+	if ptxas != "" {
+		return assemble(check, ptxas, table)
+	}
+	if _, err := os.Stat("src"); err != nil {
+		if err := os.Chdir("kernels/cuda"); err != nil {
+			return fmt.Errorf("start it in kernels/cuda or at the root of the repository: %w", err)
+		}
 	}
 	sources, err := filepath.Glob("src/*.cu")
 	if err != nil {
 		return err
 	}
 	if len(sources) == 0 {
-		return fmt.Errorf("no sources in src; start it in kernels/cuda")
+		return fmt.Errorf("no sources in src")
 	}
+	var stale []string
 	for _, src := range sources {
-		name := strings.TrimSuffix(filepath.Base(src), ".cu")
-		to := filepath.Join(out, name+".sm_80.ptx")
-		cmd := exec.Command("clang-19", "-x", "cuda", "--cuda-device-only", "-S", "-nocudainc", "-nocudalib", "--cuda-feature=+ptx83",
-			"--cuda-gpu-arch=sm_80", "-O3", "-std=c++17", "-Werror", "-Wno-pass-failed", src, "-o", to)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Run(); err != nil {
+		ptx, err := compile(src)
+		if err != nil {
 			return fmt.Errorf("%s: %w", src, err)
 		}
+		to := filepath.Join("ptx", strings.TrimSuffix(filepath.Base(src), ".cu")+".sm_80.ptx")
+		if !check {
+			if err := os.WriteFile(to, ptx, 0o644); err != nil {
+				return err
+			}
+			continue
+		}
+		if have, err := os.ReadFile(to); err != nil || !bytes.Equal(have, ptx) {
+			stale = append(stale, to)
+		}
+	}
+	if len(stale) > 0 {
+		return fmt.Errorf("%s: not what the sources compile to; run: go generate ./kernels/cuda", strings.Join(stale, ", "))
 	}
 	return nil
+}
+
+// compile returns the PTX of one source. Lines that name the compiler's build are not part of it.
+func compile(src string) ([]byte, error) {
+	cmd := exec.Command("clang-19", "-x", "cuda", "--cuda-device-only", "-S", "-nocudainc", "-nocudalib", "--cuda-feature=+ptx83",
+		"--cuda-gpu-arch=sm_80", "-O3", "-std=c++17", "-Werror", "-Wno-pass-failed", src, "-o", "-")
+	cmd.Stderr = os.Stderr
+	return cmd.Output()
 }

@@ -62,6 +62,27 @@ template <int D, int C> DEVICE void product_rows(float (*s)[4], const u32 (*a)[4
     }
 }
 
+// The same with the 16 rows from r0 on of another tile as a, its fragments loaded when they are needed: the
+// backward passes have no registers to keep them in.
+template <int D, int C> DEVICE void product_tiles(float (*s)[4], u32 rows, int r0, u32 tile) {
+#pragma unroll
+  for (int j = 0; j < C / 8; j++)
+#pragma unroll
+    for (int e = 0; e < 4; e++) s[j][e] = 0;
+#pragma unroll
+  for (int k = 0; k < D / 16; k++) {
+    u32 a[4];
+    fragment_a<D>(a, rows, r0, k);
+#pragma unroll
+    for (int j = 0; j < C / 8; j += 2) {
+      u32 b[4];
+      fragment_b_rows<D>(b, tile, j * 8, k);
+      mma(s[j], a, b);
+      mma(s[j + 1], a, b + 2);
+    }
+  }
+}
+
 // o[16 x D] += p[16 x C]·tile, p in accumulator layout, rounded to bf16.
 template <int D, int C> DEVICE void product_cols(float (*o)[4], const float (*p)[4], u32 tile) {
 #pragma unroll
@@ -230,13 +251,8 @@ DEVICE void attention_dkv_v2(bf16 *dqkv, const bf16 *qkv, const bf16 *dout, cons
     sync_block();
     u32 cq = tq + (i & 1) * part, cg = tg + (i & 1) * part;
     float p[Q / 8][4], ds[Q / 8][4];
-    u32 a[D / 16][4];
-#pragma unroll
-    for (int kk = 0; kk < D / 16; kk++) fragment_a<D>(a[kk], tk, r0, kk);
-    product_rows<D, Q>(p, a, cq);
-#pragma unroll
-    for (int kk = 0; kk < D / 16; kk++) fragment_a<D>(a[kk], tv, r0, kk);
-    product_rows<D, Q>(ds, a, cg);
+    product_tiles<D, Q>(p, tk, r0, cq);
+    product_tiles<D, Q>(ds, tv, r0, cg);
 #pragma unroll
     for (int j = 0; j < Q / 8; j++)
 #pragma unroll
@@ -296,13 +312,8 @@ DEVICE void attention_dq_v2(bf16 *dqkv, const bf16 *qkv, const bf16 *dout, const
     sync_block();
     u32 ck = tk + (i & 1) * part, cv = tv + (i & 1) * part;
     float p[C / 8][4], ds[C / 8][4];
-    u32 a[D / 16][4];
-#pragma unroll
-    for (int kk = 0; kk < D / 16; kk++) fragment_a<D>(a[kk], tq, r0, kk);
-    product_rows<D, C>(p, a, ck);
-#pragma unroll
-    for (int kk = 0; kk < D / 16; kk++) fragment_a<D>(a[kk], tg, r0, kk);
-    product_rows<D, C>(ds, a, cv);
+    product_tiles<D, C>(p, tq, r0, ck);
+    product_tiles<D, C>(ds, tg, r0, cv);
 #pragma unroll
     for (int j = 0; j < C / 8; j++)
 #pragma unroll
@@ -318,17 +329,17 @@ DEVICE void attention_dq_v2(bf16 *dqkv, const bf16 *qkv, const bf16 *dout, const
 }
 
 // Larger heads stream smaller tiles, to stay within the registers.
-#define ATTENTION(D, C) \
+#define ATTENTION(D, Q, C) \
   KERNEL THREADS(128) void attention_v2_##D(bf16 *out, float *lse, const bf16 *qkv, const int *starts, int tokens, int heads, float scale) { \
     attention_v2<D>(out, lse, qkv, starts, tokens, heads, scale); \
   } \
   KERNEL THREADS(128) void attention_dkv_v2_##D(bf16 *dqkv, const bf16 *qkv, const bf16 *dout, const float *lse, const float *delta, const int *starts, int tokens, int heads, float scale) { \
-    attention_dkv_v2<D, C>(dqkv, qkv, dout, lse, delta, starts, tokens, heads, scale); \
+    attention_dkv_v2<D, Q>(dqkv, qkv, dout, lse, delta, starts, tokens, heads, scale); \
   } \
   KERNEL THREADS(128) void attention_dq_v2_##D(bf16 *dqkv, const bf16 *qkv, const bf16 *dout, const float *lse, const float *delta, const int *starts, int tokens, int heads, float scale) { \
     attention_dq_v2<D, C>(dqkv, qkv, dout, lse, delta, starts, tokens, heads, scale); \
   }
-ATTENTION(32, 64)
-ATTENTION(64, 64)
-ATTENTION(96, 32)
-ATTENTION(128, 32)
+ATTENTION(32, 64, 64)
+ATTENTION(64, 64, 64)
+ATTENTION(96, 32, 32)
+ATTENTION(128, 16, 32)

@@ -1,0 +1,171 @@
+//go:build linux && cgo && !cpu
+
+package driver
+
+//#include "companion.h"
+//#include <stdlib.h>
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/driver/stubs"
+)
+
+// Count is the number of GPUs; the error says why there is none.
+func Count() (int, error) {
+	if err := stubs.Open(); err != nil {
+		return 0, err
+	}
+	n, err := cu.NumDevices()
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, errors.New("the NVIDIA driver found no GPU")
+	}
+	return n, nil
+}
+
+// Driver is one GPU, by its primary context. All work goes to the default stream.
+type Driver struct {
+	ctx    C.CUcontext
+	device cu.Device
+	info   cuda.Info
+}
+
+var _ cuda.Driver = (*Driver)(nil)
+
+// Open prepares GPU number index.
+func Open(index int) (cuda.Driver, error) {
+	n, err := Count()
+	if err != nil {
+		return nil, err
+	}
+	if index < 0 || index >= n {
+		return nil, fmt.Errorf("cuda:%d: there are %d GPUs, cuda:0 to cuda:%d", index, n, n-1)
+	}
+	dev := cu.Device(index)
+	d := &Driver{device: dev}
+	if r := C.cuDevicePrimaryCtxRetain(&d.ctx, C.CUdevice(index)); r != 0 {
+		return nil, failure(fmt.Sprintf("cuda:%d: retain the primary context", index), r)
+	}
+	name, err := dev.Name()
+	if err != nil {
+		return nil, err
+	}
+	total, err := dev.TotalMem()
+	if err != nil {
+		return nil, err
+	}
+	d.info = cuda.Info{Name: name, Index: index, TotalMemory: int(total), DriverVersion: cu.Version()}
+	// Numbers of CUdevice_attribute.
+	for attr, to := range map[int]*int{75: &d.info.Major, 76: &d.info.Minor, 16: &d.info.SMs, 97: &d.info.SharedPerBlock, 13: &d.info.ClockKHz,
+		36: &d.info.MemoryClockKHz, 37: &d.info.MemoryBusBits, 38: &d.info.L2Bytes, 39: &d.info.MaxThreadsPerSM} {
+		if *to, err = dev.Attribute(cu.DeviceAttribute(attr)); err != nil {
+			return nil, fmt.Errorf("cuda:%d: attribute %d: %w", index, attr, err)
+		}
+	}
+	if d.info.Major < 8 {
+		return nil, fmt.Errorf("cuda:%d: %s has compute capability %d.%d; dmx needs 8.0 (Ampere) or later: use --device cpu", index, name, d.info.Major, d.info.Minor)
+	}
+	return d, nil
+}
+
+func failure(what string, r C.CUresult) error {
+	if r == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %s (%d)", what, C.GoString(C.dmx_error(r)), int(r))
+}
+
+// Info describes the device.
+func (d *Driver) Info() cuda.Info { return d.info }
+
+type module struct {
+	d *Driver
+	m C.CUmodule
+}
+
+// Load compiles a PTX module for the device (the driver keeps the result in its cache on disk).
+func (d *Driver) Load(name, ptx string) (cuda.Module, error) {
+	src := C.CString(ptx)
+	defer C.free(unsafe.Pointer(src))
+	const logBytes = 8 << 10
+	log := (*C.char)(C.calloc(1, logBytes))
+	defer C.free(unsafe.Pointer(log))
+	m := &module{d: d}
+	if r := C.dmx_load(d.ctx, &m.m, src, log, logBytes); r != 0 {
+		return nil, fmt.Errorf("%w %s", failure("compile "+name, r), strings.TrimSpace(C.GoString(log)))
+	}
+	return m, nil
+}
+
+// Function finds a kernel and allows it shared bytes of dynamic shared memory.
+func (m *module) Function(name string, shared int) (cuda.Function, error) {
+	s := C.CString(name)
+	defer C.free(unsafe.Pointer(s))
+	var f C.CUfunction
+	if r := C.dmx_function(m.d.ctx, &f, m.m, s, C.int(shared)); r != 0 {
+		return nil, failure(fmt.Sprintf("kernel %s with %d bytes of shared memory", name, shared), r)
+	}
+	return f, nil
+}
+
+// Alloc reserves device memory.
+func (d *Driver) Alloc(bytes int) (uint64, error) {
+	var p C.CUdeviceptr
+	r := C.dmx_alloc(d.ctx, &p, C.size_t(bytes))
+	return uint64(p), failure("allocate", r)
+}
+
+// Free gives device memory back.
+func (d *Driver) Free(addr uint64) error {
+	return failure("free", C.dmx_free(d.ctx, C.CUdeviceptr(addr)))
+}
+
+// Memory tells the free and the total bytes.
+func (d *Driver) Memory() (free, total int) {
+	var f, t C.size_t
+	if C.dmx_memory(d.ctx, &f, &t) != 0 {
+		return -1, d.info.TotalMemory
+	}
+	return int(f), int(t)
+}
+
+// CopyIn copies host bytes to the device and waits.
+func (d *Driver) CopyIn(dst uint64, src []byte) error {
+	return failure("copy to the device", C.dmx_copy_in(d.ctx, C.CUdeviceptr(dst), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src))))
+}
+
+// CopyOut copies device bytes to the host and waits.
+func (d *Driver) CopyOut(dst []byte, src uint64) error {
+	return failure("copy from the device", C.dmx_copy_out(d.ctx, unsafe.Pointer(unsafe.SliceData(dst)), C.CUdeviceptr(src), C.size_t(len(dst))))
+}
+
+// Copy copies bytes inside the device, in the order of the launches.
+func (d *Driver) Copy(dst, src uint64, bytes int) error {
+	return failure("copy on the device", C.dmx_copy(d.ctx, C.CUdeviceptr(dst), C.CUdeviceptr(src), C.size_t(bytes)))
+}
+
+// Launch queues a kernel.
+func (d *Driver) Launch(l *cuda.Launch) error {
+	shape := [7]C.uint{C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Grid[2]), C.uint(l.Block[0]), C.uint(l.Block[1]), C.uint(l.Block[2]), C.uint(l.Shared)}
+	f := l.Function.(C.CUfunction)
+	if r := C.dmx_launch(d.ctx, f, &shape[0], unsafe.Pointer(unsafe.SliceData(l.Args)), C.size_t(len(l.Args))); r != 0 {
+		return failure("launch", r)
+	}
+	return nil
+}
+
+// Sync waits for all work and returns the first fault of a kernel.
+func (d *Driver) Sync() error { return failure("kernel", C.dmx_sync(d.ctx)) }
+
+// Close lets go of the primary context.
+func (d *Driver) Close() error { return d.device.ReleasePrimaryCtx() }
