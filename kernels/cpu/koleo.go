@@ -64,12 +64,15 @@ func (o *koleoOp) do(w *worker, lo, hi int) {
 	for i := lo; i < hi; i++ {
 		x := o.x.row(w, 0, i)
 		if !o.gradient {
+			o.loss[i], o.coef[i] = 0, 0
+			if o.index[i] < 0 {
+				continue // the only row of its batch
+			}
 			d, s := w.buf(2, len(x)), o.x.row(w, 1, int(o.index[i]))
 			for k := range d {
 				d[k] = x[k] - s[k] + eps
 			}
 			dist := math.Sqrt(float64(vec.SumSquares(d, 0)))
-			o.loss[i], o.coef[i] = 0, 0
 			if dist >= o.minDist {
 				o.loss[i] = float32(-o.weight * math.Log(dist+o.eps))
 				o.coef[i] = float32(-o.weight / ((dist + o.eps) * dist))
@@ -78,7 +81,9 @@ func (o *koleoOp) do(w *worker, lo, hi int) {
 		}
 		dx := o.dx.out(w, 2, i)
 		clear(dx)
-		o.add(dx, x, o.x.row(w, 1, int(o.index[i])), o.coef[i], eps)
+		if o.index[i] >= 0 {
+			o.add(dx, x, o.x.row(w, 1, int(o.index[i])), o.coef[i], eps)
+		}
 		for j, n := range o.index {
 			if int(n) == i {
 				o.add(dx, x, o.x.row(w, 1, j), o.coef[j], -eps)

@@ -19,7 +19,8 @@ func koleoRows() []*spec {
 		heights := []int{2, 5, 9, 17, 33}
 		list = append(list, rowsOf("KoLeo", kernels.KoLeoFLOPs, []shape2{{heights[i%5], e + 1}, {max(e, 2), heights[(i+2)%5]}}, koleo)...)
 	}
-	gradients(list[len(list)-2*len(edges):])
+	list = append(list, rowsOf("KoLeo", kernels.KoLeoFLOPs, []shape2{{1, 33}}, koleo)...)
+	gradients(list[len(list)-2*len(edges)-1:])
 	return append(list, benchOf("KoLeo", kernels.KoLeoFLOPs, shape2{256, 384}, koleo)...)
 }
 
@@ -41,7 +42,7 @@ func nearest(n int, ties bool) func(r *row) {
 }
 
 // Unit rows, of which rows 0 and 1 are duplicates where there are more than four. Some rows are the neighbour of
-// several others.
+// several others; a row alone has none.
 func koleo(r *row, s shape2) {
 	const eps, minDist, weight = 1e-8, 1e-4, 0.1
 	x := r.in("x", normal(1), s.rows, s.cols)
@@ -57,6 +58,10 @@ func koleo(r *row, s shape2) {
 	}
 	list := make([]int32, s.rows)
 	for i := range list {
+		if s.rows == 1 {
+			list[i] = -1 // no neighbour
+			continue
+		}
 		list[i] = int32((i + 1 + r.rand.Intn(s.rows-1)) % s.rows)
 		if i%3 == 2 {
 			list[i] = 0
@@ -72,10 +77,15 @@ func koleo(r *row, s shape2) {
 	r.bound = func() {
 		terms := make([]int, s.rows)
 		for i, j := range list {
-			terms[i]++
-			terms[j]++
+			if j >= 0 {
+				terms[i]++
+				terms[j]++
+			}
 		}
 		for i, j := range list {
+			if j < 0 {
+				continue
+			}
 			dist := 0.0
 			diff := make([]float64, s.cols)
 			for c := range diff {
