@@ -111,6 +111,9 @@ func (kn *kernel) rowTiles(m int) int { return (m + kn.mr - 1) / kn.mr }
 // roundUp is the least multiple of step that is not below n.
 func roundUp(n, step int) int { return (n + step - 1) / step * step }
 
+// forever is a chunk that never ends.
+const forever = 1 << 62
+
 // at is the address of element i behind p.
 func at(p *float32, i int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*i)) }
 
@@ -131,6 +134,14 @@ func packB(kn *kernel, dst *float32, src unsafe.Pointer, ld, k, n int, trans, bf
 	for j := 0; j < n; j += nr {
 		cols := min(nr, n-j)
 		width := roundUp(cols, kn.lanes)
+		if cols == nr && !trans {
+			if bf16 {
+				kn.panelBF16(at(dst, j*k), unsafe.Add(src, j*size), ld, k)
+			} else {
+				kn.panel(at(dst, j*k), unsafe.Add(src, j*size), ld, k)
+			}
+			continue
+		}
 		for v := 0; v < cols; v += kn.lanes {
 			to := at(dst, j*k+v)
 			if trans {
@@ -168,7 +179,11 @@ func elemSize(bf16 bool) int {
 
 // multiply walks the tiles of the product panel by panel: a panel of B stays in the L1 or L2 cache while all
 // row tiles pass by.
-func multiply(kn *kernel, c *float32, ldc int, a, b *float32, m, n, k int, alpha float32, accumulate bool) {
+func multiply(kn *kernel, c *float32, ldc int, a, b *float32, m, n, k int, alpha float32, add bool) {
+	how := overwrite
+	if add {
+		how = accumulate
+	}
 	nr, tiles := kn.nr(), kn.rowTiles(m)
 	for j := 0; j < n; j += nr {
 		cols := min(nr, n-j)
@@ -177,7 +192,7 @@ func multiply(kn *kernel, c *float32, ldc int, a, b *float32, m, n, k int, alpha
 		panel := at(b, j*k)
 		for i := range tiles {
 			lo, hi := kn.rowTile(m, i)
-			kn.tile[hi-lo][vecs](at(c, lo*ldc+j), at(a, lo*k), panel, ldc, k, last, alpha, accumulate)
+			kn.tile[hi-lo][vecs](at(c, lo*ldc+j), at(a, lo*k), panel, ldc, k, last, alpha, how, uintptr(unsafe.Pointer(panel)), forever, 0)
 		}
 	}
 }

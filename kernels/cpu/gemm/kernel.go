@@ -13,9 +13,10 @@ type kernel struct {
 	lanes int // f32 elements of a vector register
 	vecs  int // vectors of columns of the largest tile
 
-	// tile[r][v] multiplies a packed tile of r rows by a packed panel of v vectors:
-	// c = alpha·a·b, or c += alpha·a·b. Of the last vector only the first last lanes are read and written in c.
-	// ldc counts elements.
+	// tile[r][v] multiplies a packed tile of r rows by a packed panel of v vectors into c, as mode says. Of the last
+	// vector only the first last lanes are read and written in c. ldc counts elements. Meanwhile it fetches memory
+	// that will be needed soon into the L2 cache, from ahead on: 128 bytes every four steps of k, leaving out jump
+	// bytes after every chunk steps.
 	tile [][]tileFunc
 
 	// transpose reads up to lanes rows of k contiguous elements and writes, for each k, one vector holding the
@@ -26,6 +27,8 @@ type kernel struct {
 	// gather reads rows of n <= lanes contiguous elements, ld apart, and writes each as one vector, with zeros
 	// past n, under the same rules.
 	gather packFunc
+	// panel gathers rows of vecs whole vectors, without gaps.
+	panel, panelBF16 func(dst *float32, src unsafe.Pointer, ld, k int)
 	// transposeBF16 and gatherBF16 do the same from bf16 storage.
 	transposeBF16, gatherBF16 packFunc
 
@@ -37,7 +40,16 @@ type kernel struct {
 	peakFlops int
 }
 
-type tileFunc func(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+type tileFunc func(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+
+// mode says what a tile does with the product.
+type mode uint32
+
+const (
+	overwrite  mode = iota // c = alpha·a·b
+	accumulate             // c += alpha·a·b
+	stream                 // overwrite, past the caches; whole vectors of c must be aligned
+)
 
 type packFunc func(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 

@@ -127,12 +127,11 @@ func (p *plan) work(worker, tiles int) work {
 }
 
 // multiply sums columns j to end of a block of row tiles over the stretch of K at work, into the matrix at c, whose
-// first element is the block's first row in column j. The sums begin anew at the first of K unless accumulate is
-// set.
-func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc int, accumulate bool) {
+// first element is the block's first row in column j. The sums begin anew at the first of K unless add is set.
+func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc int, add bool) {
 	kn := p.kn
 	row, _ := kn.rowTile(p.m, first)
-	if p.k1 == p.k0 && !accumulate {
+	if p.k1 == p.k0 && !add {
 		_, hi := kn.rowTile(p.m, first+tiles-1)
 		for i := range hi - row {
 			clear(unsafe.Slice((*float32)(unsafe.Add(c, 4*i*ldc)), end-j))
@@ -153,7 +152,19 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 		if !p.sharedB {
 			p.packB(w.b, from, to, j, end)
 		}
-		add := accumulate || from > p.kFirst()
+		how := overwrite
+		if add || from > p.kFirst() {
+			how = accumulate
+		} else if p.streams {
+			how = stream
+		}
+		next := stay
+		lastPass := p.sharedB && !p.sharedA && to == p.k1 && end == p.j1
+		if !p.sharedB {
+			next = p.columnsAhead(from, to, j, end)
+		} else if lastPass {
+			next = p.blockAhead(first, tiles, depth)
+		}
 		for col := j; col < end; col += nr {
 			cols := min(nr, end-col)
 			vecs := (cols + kn.lanes - 1) / kn.lanes
@@ -161,10 +172,14 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 			if p.sharedB {
 				panel = p.sharedPanel(from, to, col)
 			}
+			if p.sharedB && !lastPass && col+nr < p.j1 {
+				next = p.panelAhead(from, to, col+nr, depth)
+			}
 			for t := range tiles {
 				lo, hi := kn.rowTile(p.m, first+t)
+				line, chunk, jump := next.take(panel)
 				kn.tile[hi-lo][vecs]((*float32)(unsafe.Add(c, 4*((lo-row)*ldc+col-j))), at(packed, t*slot), panel,
-					ldc, depth, cols-(vecs-1)*kn.lanes, p.alpha, add)
+					ldc, depth, cols-(vecs-1)*kn.lanes, p.alpha, how, line, chunk, jump)
 			}
 		}
 	}

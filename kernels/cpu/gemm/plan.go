@@ -52,6 +52,7 @@ type plan struct {
 	transA, transB bool
 	alpha          float32
 	direct         bool // tiles go straight to the output
+	streams        bool // past the caches
 	epilogue
 
 	kBlock, kGroup   int  // stretches of K: of one chain, of one packing
@@ -77,7 +78,7 @@ func (p *plan) choose() {
 	if p.m <= chunkRows && p.n <= chunkCols && p.m*p.n <= chunkProduct && p.k >= chunkDepth {
 		p.chunkLen = evenBlock(p.k, max(256, min(2*maxKBlock, roundUp(p.k/32, 16))), 16)
 		p.chunks = (p.k + p.chunkLen - 1) / p.chunkLen
-		p.kBlock = evenBlock(p.chunkLen, maxKBlock, 16)
+		p.kBlock = evenBlock(p.chunkLen, 256, 16)
 		p.blockTiles, p.blockCols, p.innerCols = tiles, p.n, min(128, roundUp(p.n, panel))
 		return
 	}
@@ -89,10 +90,10 @@ func (p *plan) choose() {
 		// Few rows: A is packed once and stays in everyone's L2 cache; each task packs its own columns of B.
 		p.sharedA = true
 		p.blockTiles = tiles
-		for p.innerCols > panel && p.n/p.innerCols < wantTasks {
+		for p.innerCols > panel && (p.n/p.innerCols < wantTasks || 4*p.innerCols*p.kBlock > l2/5) {
 			p.innerCols /= 2
 		}
-		p.blockCols = p.innerCols
+		p.blockCols = p.innerCols * min(max(1, p.n/p.innerCols/wantTasks), 8)
 	default:
 		// Many rows: B is packed for all, each task packs its own rows of A and keeps them in the L2 cache.
 		p.sharedB = true
@@ -109,6 +110,13 @@ func (p *plan) choose() {
 			p.blockCols = p.innerCols
 		}
 	}
+}
+
+// streamable tells whether results may go past the caches: they are written once, in whole aligned vectors, and are
+// too many to be found in the caches afterwards.
+func (p *plan) streamable() bool {
+	return p.direct && !p.accumulate && p.chunks == 0 && p.k <= p.kBlock && 4*p.m*p.n > l3/2 &&
+		uintptr(p.out.base)%64 == 0 && p.out.ld%16 == 0
 }
 
 // evenBlock is the length of the fewest nearly equal blocks, none above limit, that cover n; a multiple of step.

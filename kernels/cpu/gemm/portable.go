@@ -22,6 +22,7 @@ var portable = kernel{
 	gatherBF16: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
 		gatherGo[uint16](dst, src, ld, n, k, stride, 4)
 	},
+	panel: panelGo[float32], panelBF16: panelGo[uint16],
 	finish: finishGo,
 	peak:   peakGo, peakFlops: 16,
 }
@@ -31,8 +32,8 @@ func portableTiles() [][]tileFunc {
 	for r := 1; r <= 4; r++ {
 		t[r] = make([]tileFunc, 3)
 		for v := 1; v <= 2; v++ {
-			t[r][v] = func(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool) {
-				tileGo(c, a, b, ldc, k, r, 4*v, 4*(v-1)+last, alpha, accumulate)
+			t[r][v] = func(c, a, b *float32, ldc, k, last int, alpha float32, m mode, _ uintptr, _, _ int) {
+				tileGo(c, a, b, ldc, k, r, 4*v, 4*(v-1)+last, alpha, m == accumulate)
 			}
 		}
 	}
@@ -40,7 +41,7 @@ func portableTiles() [][]tileFunc {
 }
 
 // tileGo works on four rows at a time whatever mr is: rows past mr repeat the last one and are not stored.
-func tileGo(c, a, b *float32, ldc, k, mr, width, cols int, alpha float32, accumulate bool) {
+func tileGo(c, a, b *float32, ldc, k, mr, width, cols int, alpha float32, add bool) {
 	as := unsafe.Slice(a, mr*k)
 	bs := unsafe.Slice(b, width*k)
 	r1, r2, r3 := min(1, mr-1), min(2, mr-1), min(3, mr-1)
@@ -72,7 +73,7 @@ func tileGo(c, a, b *float32, ldc, k, mr, width, cols int, alpha float32, accumu
 			row := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(c), 4*(i*ldc+j))), min(4, cols-j))
 			for x := range row {
 				v := alpha * s[i][x]
-				if accumulate {
+				if add {
 					v += row[x]
 				}
 				row[x] = v
@@ -105,6 +106,10 @@ func gatherGo[T float32 | uint16](dst *float32, src unsafe.Pointer, ld, n, k, st
 			*(*float32)(unsafe.Add(unsafe.Pointer(dst), 4*(p*stride+i))) = v
 		}
 	}
+}
+
+func panelGo[T float32 | uint16](dst *float32, src unsafe.Pointer, ld, k int) {
+	gatherGo[T](dst, src, ld, 8, k, 8, 8)
 }
 
 // widen reads a stored element: f32 as it is, bf16 by its bit pattern.

@@ -32,6 +32,7 @@ func (x *Multiplier) Run(g *kernels.Gemm) {
 	p.epilogue = newEpilogue(g)
 	p.direct = p.epilogue.plain() && !p.out.bf16
 	p.choose()
+	p.streams = p.streamable()
 	switch {
 	case p.chunks > 0:
 		p.runChunks()

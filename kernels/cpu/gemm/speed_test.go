@@ -99,3 +99,34 @@ func operands(m, n, k int, trans string) kernels.Gemm {
 	}
 	return g
 }
+
+// BenchmarkPack measures both forms of packing, for an A tile and a B panel, on sources that lie in the L2 cache.
+func BenchmarkPack(b *testing.B) {
+	was := vec.Active()
+	defer vec.Use(was)
+	r := tensor.NewRand(3, 0, 0, 0)
+	const k, wide = 384, 384
+	src := random(r, k*wide)
+	for isa := vec.Best; isa > vec.Generic; isa-- {
+		vec.Use(isa)
+		for _, trans := range []bool{false, true} {
+			m, n := 12*current().mr, wide
+			da, db := make([]float32, PackedA(m, k)), make([]float32, PackedB(k, n))
+			for name, f := range map[string]func(){
+				"A": func() { PackA(da, src, wide, m, k, trans) },
+				"B": func() { PackB(db, src, wide, k, n, trans) },
+			} {
+				elements := map[string]int{"A": m * k, "B": n * k}[name]
+				b.Run(fmt.Sprintf("%s/%s/trans=%v", isa, name, trans), func(b *testing.B) {
+					best := time.Hour
+					for b.Loop() {
+						start := time.Now()
+						f()
+						best = min(best, time.Since(start))
+					}
+					b.ReportMetric(float64(best.Nanoseconds())/float64(elements), "ns/element")
+				})
+			}
+		}
+	}
+}

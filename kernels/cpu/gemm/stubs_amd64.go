@@ -24,88 +24,88 @@ var tilesAVX512 = [][]tileFunc{nil,
 }
 
 //go:noescape
-func tileAVX512_1x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_1x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_2x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_2x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_3x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_3x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_4x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_4x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_5x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_5x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_6x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_6x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_7x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_7x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_8x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_8x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_9x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_9x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_10x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_10x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_11x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_11x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_12x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_12x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_13x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_13x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_14x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_14x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_1x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_1x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_2x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_2x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_3x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_3x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_4x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_4x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_5x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_5x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_6x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_6x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_7x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_7x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_8x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_8x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_9x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_9x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_10x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_10x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_11x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_11x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_12x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_12x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_13x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_13x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX512_14x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX512_14x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
 func transposeAVX512(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
@@ -118,6 +118,12 @@ func gatherAVX512(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 
 //go:noescape
 func gatherBF16AVX512(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
+
+//go:noescape
+func panelAVX512(dst *float32, src unsafe.Pointer, ld, k int)
+
+//go:noescape
+func panelBF16AVX512(dst *float32, src unsafe.Pointer, ld, k int)
 
 //go:noescape
 func finishAVX512(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)
@@ -134,40 +140,40 @@ var tilesAVX2 = [][]tileFunc{nil,
 }
 
 //go:noescape
-func tileAVX2_1x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_1x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_2x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_2x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_3x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_3x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_4x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_4x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_5x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_5x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_6x1(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_6x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_1x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_1x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_2x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_2x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_3x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_3x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_4x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_4x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_5x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_5x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
-func tileAVX2_6x2(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)
+func tileAVX2_6x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
 
 //go:noescape
 func transposeAVX2(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
@@ -180,6 +186,12 @@ func gatherAVX2(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 
 //go:noescape
 func gatherBF16AVX2(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
+
+//go:noescape
+func panelAVX2(dst *float32, src unsafe.Pointer, ld, k int)
+
+//go:noescape
+func panelBF16AVX2(dst *float32, src unsafe.Pointer, ld, k int)
 
 //go:noescape
 func finishAVX2(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)

@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // The arguments of a packing routine, and what its registers hold:
 // dst DI, src AX, ld R8 (bytes), n R9, k CX, stride DX (bytes).
 func (w *writer) packArgs(elem int) {
@@ -37,6 +39,7 @@ func packAVX512(w *writer) {
 		}
 		w.transpose16("transpose"+suffix+"AVX512", elem)
 		w.gather16("gather"+suffix+"AVX512", elem)
+		w.panel("panel"+suffix+"AVX512", elem)
 	}
 }
 
@@ -140,9 +143,16 @@ func (w *writer) gather16(name string, elem int) {
 	w.op("MOVQ CX, R11")
 	w.op("SHRQ $2, R11")
 	w.op("JZ rest")
+	w.op("MOVQ R8, R13")
+	w.op("SHLQ $4, R13")
 	w.line("loop:")
 	w.op("LEAQ (AX)(R8*2), BX")
 	w.op("LEAQ (DI)(DX*2), R12")
+	for _, row := range []string{"AX", "BX"} { // the rows lie too far apart for the processor to foresee
+		w.op("LEAQ (%s)(R13*1), R10", row)
+		w.op("PREFETCHT0 (R10)")
+		w.op("PREFETCHT0 (R10)(R8*1)")
+	}
 	w.load16("(AX)", "Z0", elem, true)
 	w.load16("(AX)(R8*1)", "Z1", elem, true)
 	w.load16("(BX)", "Z2", elem, true)
@@ -177,6 +187,7 @@ func packAVX2(w *writer) {
 		}
 		w.transpose8("transpose"+suffix+"AVX2", elem)
 		w.gather8("gather"+suffix+"AVX2", elem)
+		w.panel("panel"+suffix+"AVX2", elem)
 	}
 }
 
@@ -255,9 +266,16 @@ func (w *writer) gather8(name string, elem int) {
 	w.op("MOVQ CX, R11")
 	w.op("SHRQ $2, R11")
 	w.op("JZ rest")
+	w.op("MOVQ R8, R13")
+	w.op("SHLQ $4, R13")
 	w.line("loop:")
 	w.op("LEAQ (AX)(R8*2), BX")
 	w.op("LEAQ (DI)(DX*2), R12")
+	for _, row := range []string{"AX", "BX"} { // the rows lie too far apart for the processor to foresee
+		w.op("LEAQ (%s)(R13*1), R10", row)
+		w.op("PREFETCHT0 (R10)")
+		w.op("PREFETCHT0 (R10)(R8*1)")
+	}
 	load("(AX)", "Y0")
 	load("(AX)(R8*1)", "Y1")
 	load("(BX)", "Y2")
@@ -280,6 +298,41 @@ func (w *writer) gather8(name string, elem int) {
 	w.op("ADDQ DX, DI")
 	w.op("DECQ CX")
 	w.op("JNZ one")
+	w.line("done:")
+	w.ret()
+}
+
+// panel copies rows of two whole vectors of contiguous elements, one behind the other.
+func (w *writer) panel(name string, elem int) {
+	w.text(name, "0-32")
+	w.op("MOVQ dst+0(FP), DI")
+	w.op("MOVQ src+8(FP), AX")
+	w.op("MOVQ ld+16(FP), R8")
+	w.op("MOVQ k+24(FP), CX")
+	w.op("SHLQ $%d, R8", elem/2)
+	w.op("MOVQ R8, R13")
+	w.op("SHLQ $4, R13")
+	w.op("TESTQ CX, CX")
+	w.op("JZ done")
+	w.line("loop:")
+	w.op("LEAQ (AX)(R13*1), R10")
+	w.op("PREFETCHT0 (R10)")
+	if w.lanes*elem >= 64 {
+		w.op("PREFETCHT0 %d(R10)", w.lanes*elem)
+	}
+	for v := range 2 {
+		address := fmt.Sprintf("%d(AX)", v*w.lanes*elem)
+		if w.lanes == 16 {
+			w.load16(address, w.r(v), elem, false)
+		} else {
+			w.load8(address, w.r(v), elem)
+		}
+		w.op("VMOVUPS %s, %d(DI)", w.r(v), 4*v*w.lanes)
+	}
+	w.op("ADDQ R8, AX")
+	w.op("ADDQ $%d, DI", 8*w.lanes)
+	w.op("DECQ CX")
+	w.op("JNZ loop")
 	w.line("done:")
 	w.ret()
 }

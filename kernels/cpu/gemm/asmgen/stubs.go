@@ -19,13 +19,16 @@ func stubs() []byte {
 		fmt.Fprintln(&b, "}")
 		for vecs := 1; vecs <= 2; vecs++ {
 			for rows := 1; rows <= v.mr; rows++ {
-				fmt.Fprintf(&b, "\n//go:noescape\nfunc tile%s_%dx%d(c, a, b *float32, ldc, k, last int, alpha float32, accumulate bool)\n", v.name, rows, vecs)
+				fmt.Fprintf(&b, "\n//go:noescape\nfunc tile%s_%dx%d(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)\n", v.name, rows, vecs)
 			}
 		}
 		for _, what := range []string{"transpose", "gather"} {
 			for _, elem := range []string{"", "BF16"} {
 				fmt.Fprintf(&b, "\n//go:noescape\nfunc %s%s%s(dst *float32, src unsafe.Pointer, ld, n, k, stride int)\n", what, elem, v.name)
 			}
+		}
+		for _, elem := range []string{"", "BF16"} {
+			fmt.Fprintf(&b, "\n//go:noescape\nfunc panel%s%s(dst *float32, src unsafe.Pointer, ld, k int)\n", elem, v.name)
 		}
 		fmt.Fprintf(&b, "\n//go:noescape\nfunc finish%s(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)\n", v.name)
 		fmt.Fprintf(&b, "\nfunc peak%s(n int)\n", v.name)

@@ -9,17 +9,23 @@ const unroll = 4
 // elements of the A tile in turn, the rest accumulators. With 14 or 6 rows and two vectors every register of the
 // machine is in use, which is what sets those heights.
 func (w *writer) tile(rows, vecs int) {
-	w.text(fmt.Sprintf("tile%s_%dx%d", w.name, rows, vecs), "0-53")
+	w.text(fmt.Sprintf("tile%s_%dx%d", w.name, rows, vecs), "0-80")
 	w.op("MOVQ c+0(FP), DI")
 	w.op("MOVQ a+8(FP), SI")
 	w.op("MOVQ b+16(FP), BX")
 	w.op("MOVQ ldc+24(FP), DX")
 	w.op("MOVQ k+32(FP), CX")
+	w.op("MOVQ ahead+56(FP), R10")
+	w.op("MOVQ chunk+64(FP), R11")
+	w.op("MOVQ jump+72(FP), R12")
+	w.op("MOVQ R11, R13")
 	w.op("SHLQ $2, DX")
 	acc := func(i, j int) string { return w.r(4 + i*vecs + j) }
 	step := 4 * w.lanes * vecs // bytes of B a k step reads
 
 	// The tile of c is fetched while the products are computed; its rows lie far apart.
+	w.op("CMPL mode+52(FP), $2")
+	w.op("JEQ t%d_%d_zero", rows, vecs)
 	w.op("MOVQ DI, R8")
 	for i := range rows {
 		for x := 0; x < step; x += 64 {
@@ -29,6 +35,7 @@ func (w *writer) tile(rows, vecs int) {
 			w.op("ADDQ DX, R8")
 		}
 	}
+	w.line(fmt.Sprintf("t%d_%d_zero:", rows, vecs))
 	for i := range rows {
 		for j := range vecs {
 			w.zero(acc(i, j))
@@ -44,6 +51,15 @@ func (w *writer) tile(rows, vecs int) {
 	}
 	w.op("ADDQ $%d, SI", 4*rows*unroll)
 	w.op("ADDQ $%d, BX", step*unroll)
+	// What comes next is fetched into the L2 cache on the way: two lines now, and after so many the next row.
+	w.op("PREFETCHT1 (R10)")
+	w.op("PREFETCHT1 64(R10)")
+	w.op("ADDQ $128, R10")
+	w.op("DECQ R13")
+	w.op("JNZ %s_same", name)
+	w.op("ADDQ R12, R10")
+	w.op("MOVQ R11, R13")
+	w.line(name + "_same:")
 	w.op("DECQ R9")
 	w.op("JNZ %s_main", name)
 	w.line(name + "_rest:")
@@ -59,15 +75,24 @@ func (w *writer) tile(rows, vecs int) {
 	w.line(name + "_store:")
 	w.op("VBROADCASTSS alpha+48(FP), %s", w.r(0))
 	w.op("MOVQ last+40(FP), CX")
-	w.op("MOVBLZX accumulate+52(FP), AX")
+	w.op("MOVL mode+52(FP), AX")
 	w.op("CMPQ CX, $%d", w.lanes)
 	w.op("JNE %s_edge", name)
-	w.op("TESTL AX, AX")
-	w.op("JNZ %s_add", name)
+	w.op("CMPL AX, $1")
+	w.op("JEQ %s_add", name)
+	w.op("JGT %s_stream", name)
 	w.rows(rows, func(i int) {
 		for j := range vecs {
 			w.op("VMULPS %s, %s, %s", w.r(0), acc(i, j), acc(i, j))
 			w.op("VMOVUPS %s, %d(DI)", acc(i, j), 4*w.lanes*j)
+		}
+	})
+	w.ret()
+	w.line(name + "_stream:")
+	w.rows(rows, func(i int) {
+		for j := range vecs {
+			w.op("VMULPS %s, %s, %s", w.r(0), acc(i, j), acc(i, j))
+			w.op("VMOVNTPS %s, %d(DI)", acc(i, j), 4*w.lanes*j)
 		}
 	})
 	w.ret()
@@ -82,8 +107,8 @@ func (w *writer) tile(rows, vecs int) {
 
 	w.line(name + "_edge:")
 	w.mask()
-	w.op("TESTL AX, AX")
-	w.op("JNZ %s_edgeadd", name)
+	w.op("CMPL AX, $1")
+	w.op("JEQ %s_edgeadd", name)
 	w.rows(rows, func(i int) {
 		for j := range vecs {
 			w.op("VMULPS %s, %s, %s", w.r(0), acc(i, j), acc(i, j))

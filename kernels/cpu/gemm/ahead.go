@@ -1,0 +1,94 @@
+package gemm
+
+import "unsafe"
+
+// ahead is memory that the tiles of a stretch of work fetch into the L2 cache for what comes after it, on the way:
+// rows of chunk·128 bytes, jump bytes apart. Each tile takes a share. The processor foresees the panels that it
+// reads in order; it cannot foresee rows of a wide matrix, nor a panel before the last one ends. Addresses are
+// numbers here: nothing is read through them.
+type ahead struct {
+	at          uintptr
+	chunk, jump int
+	step        uintptr // from tile to tile
+	left        int     // tiles that still have a share
+}
+
+// stay keeps looking at one line: for a tile without a share.
+var stay = ahead{chunk: 1, jump: -128}
+
+// take gives the next tile its share.
+func (x *ahead) take(idle *float32) (at uintptr, chunk, jump int) {
+	if x.left <= 0 {
+		return uintptr(unsafe.Pointer(idle)), stay.chunk, stay.jump
+	}
+	at = x.at
+	x.at += x.step
+	x.left--
+	return at, x.chunk, x.jump
+}
+
+// fetched is what a tile can fetch on its way through a depth of K, in bytes.
+func fetched(depth int) int { return depth / 4 * 128 }
+
+// rowsAhead aims at rows of a matrix as they lie in memory, for tiles of the given depth.
+func rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
+	size := elemSize(m.bf16)
+	if rows <= 0 || cols <= 0 || depth < 16 {
+		return stay
+	}
+	chunk := max(1, cols*size/128)
+	each := max(1, fetched(depth)/(128*chunk))
+	return ahead{
+		at:    uintptr(m.base) + uintptr((row*m.ld+col)*size),
+		chunk: chunk, jump: m.ld*size - 128*chunk,
+		step: uintptr(each * m.ld * size), left: (rows + each - 1) / each,
+	}
+}
+
+// panelAhead aims at a packed panel of the shared B.
+func (p *plan) panelAhead(from, to, j, depth int) ahead {
+	if depth < 16 {
+		return stay
+	}
+	bytes := 4 * p.kn.nr() * (to - from)
+	return ahead{
+		at: uintptr(unsafe.Pointer(p.sharedPanel(from, to, j))), chunk: 1 << 40,
+		step: uintptr(fetched(depth)), left: (bytes + fetched(depth) - 1) / fetched(depth),
+	}
+}
+
+// columnsAhead aims at the columns of B that this worker will pack after K block from-to of columns j to end,
+// supposing that it goes on where it is.
+func (p *plan) columnsAhead(from, to, j, end int) ahead {
+	depth := to - from
+	switch {
+	case to < p.k1:
+		from, to = to, min(to+p.kBlock, p.k1)
+	case end < p.j1:
+		from, to = p.k0, min(p.k0+p.kBlock, p.k1)
+		j, end = end, min(end+p.innerCols, p.j1)
+	case p.chunks > 0 && p.k1 < p.k:
+		from, to = p.k1, min(p.k1+p.kBlock, p.k)
+		j, end = p.j0, min(p.j0+p.innerCols, p.j1)
+	default:
+		return stay
+	}
+	if p.transB {
+		return rowsAhead(&p.b, j, from, end-j, to-from, depth)
+	}
+	return rowsAhead(&p.b, from, j, to-from, end-j, depth)
+}
+
+// blockAhead aims at the rows of A behind a block of tiles.
+func (p *plan) blockAhead(first, tiles, depth int) ahead {
+	all := p.kn.rowTiles(p.m)
+	if first+tiles >= all {
+		return stay
+	}
+	row, _ := p.kn.rowTile(p.m, first+tiles)
+	_, end := p.kn.rowTile(p.m, min(first+2*tiles, all)-1)
+	if p.transA {
+		return rowsAhead(&p.a, p.k0, row, p.k1-p.k0, end-row, depth)
+	}
+	return rowsAhead(&p.a, row, p.k0, end-row, p.k1-p.k0, depth)
+}
