@@ -1,8 +1,0 @@
-package gemm
-
-type expVariant struct {
-	name  string
-	tweak func(p *plan)
-}
-
-func expVariants() []expVariant { return nil }
