@@ -18,6 +18,9 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 	}
 	defer func() {
 		t.tape.Reset()
+		if err == nil && !t.reserved {
+			t.reserve(m.Masked)
+		}
 		if r := recover(); r != nil {
 			oom, ok := r.(*tensor.OutOfMemory)
 			if !ok {
@@ -78,6 +81,27 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 	}
 	t.steps++
 	return m, nil
+}
+
+// reserve makes the arena large enough for a step with the most masked patches there can be, after a first step
+// that had masked of them: the number varies, and the arena must not grow with every new maximum.
+func (t *Trainer) reserve(masked int) {
+	t.reserved = true
+	if t.patch == nil {
+		return
+	}
+	h := t.Settings.DINO.Head
+	if t.Settings.IBOT.Head != nil {
+		h = *t.Settings.IBOT.Head
+	}
+	// For each row: tokens and their gradient, every layer of both heads with its input to the activation, and the
+	// gradients in flight.
+	row := t.dtype.Size() * (8*t.Settings.Backbone.Dim + 3*h.Hidden*h.Layers + 8*h.Bottleneck)
+	if more := (cap(t.host.masked) - masked) * row; more > 0 {
+		size := t.tape.A.Reserved() + more
+		t.tape.A.Release()
+		t.tape.A.Free(t.tape.A.New(tensor.U8, size))
+	}
 }
 
 // prepare takes the crops and draws what the step needs.

@@ -22,6 +22,8 @@ type Trainer struct {
 	opt     *optim.AdamW
 	steps   int // done
 	bad     int // consecutive steps that were skipped
+	// reserved: the arena has its final size.
+	reserved bool
 
 	student, teacher *nn.Layout
 	groups           [2]nn.Group
