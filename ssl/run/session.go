@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,8 +45,8 @@ type session struct {
 }
 
 // start opens everything in the order that leaves nothing behind when the input is bad: images and settings
-// before the run folder, the run folder before memory.
-func start(ctx context.Context, c *config.Config, o Options) (s *session, err error) {
+// and model before the run folder.
+func start(c *config.Config, o Options) (_ *session, err error) {
 	im, err := openImages(c)
 	if err != nil {
 		return nil, err
@@ -68,11 +67,10 @@ func start(ctx context.Context, c *config.Config, o Options) (s *session, err er
 	if err != nil {
 		return nil, err
 	}
-	s = &session{c: c, o: o, pictures: im, began: time.Now(), memory: newMemory(), samples: make([]uint32, set.Batch), warnedAt: -1 << 30}
+	s := &session{c: c, o: o, pictures: im, began: time.Now(), memory: newMemory(), samples: make([]uint32, set.Batch), warnedAt: -1 << 30}
 	defer func() {
 		if err != nil {
 			s.close()
-			s = nil
 		}
 	}()
 	if s.loader, err = data.NewLoader(data.LoaderConfig{
@@ -81,14 +79,14 @@ func start(ctx context.Context, c *config.Config, o Options) (s *session, err er
 	}); err != nil {
 		return nil, err
 	}
+	s.backend = cpu.New(cpu.Options{})
+	if s.trainer, err = ssl.NewTrainer(s.backend, tensor.F32, *set); err != nil {
+		return nil, err
+	}
 	if s.folder, err = open(c); err != nil {
 		return nil, err
 	}
 	if s.log, err = openLog(s.folder.logs()); err != nil {
-		return nil, err
-	}
-	s.backend = cpu.New(cpu.Options{})
-	if s.trainer, err = ssl.NewTrainer(s.backend, tensor.F32, *set); err != nil {
 		return nil, err
 	}
 	if err = initial.load(s); err != nil {

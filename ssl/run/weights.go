@@ -73,15 +73,19 @@ func (in *initial) close() {
 // exportTeacher writes the teacher's backbone in Hugging Face form.
 func (s *session) exportTeacher(dir string) error {
 	v := s.trainer.Teacher.Backbone
-	proc := hf.DefaultProcessor(v.Config)
 	side, size := s.c.Crops.GlobalCropsSize, s.c.Dataset.Size
-	proc.Resize, proc.CenterCrop, proc.Normalize = true, !s.c.Dataset.Resize, true
-	if s.c.Dataset.Resize {
-		proc.Size = hf.Size{Height: size[0], Width: size[1]}
-	} else {
-		proc.Size, proc.Crop = hf.Size{ShortestEdge: max(side, min(size[0], size[1]))}, hf.Size{Height: side, Width: side}
+	// BitImageProcessor is the class that knows a shortest edge with a centre crop.
+	proc := &hf.Processor{
+		Kind: hf.BitProcessor, Resize: true, Resample: hf.Bicubic, Rescale: true, RescaleFactor: 1.0 / 255, Normalize: true,
+		Mean: perChannel(s.pictures.mean, v.Config.Channels), Std: perChannel(s.pictures.std, v.Config.Channels),
+		ConvertRGB: v.Config.Channels == 3, Size: hf.Size{ShortestEdge: max(side, min(size[0], size[1]))}, CenterCrop: true, Crop: hf.Size{Height: side, Width: side},
 	}
-	proc.Mean, proc.Std = perChannel(s.pictures.mean, v.Config.Channels), perChannel(s.pictures.std, v.Config.Channels)
+	if s.c.Augment.Interpolation == "bilinear" {
+		proc.Resample = hf.Bilinear
+	}
+	if s.c.Dataset.Resize {
+		proc.Kind, proc.Size, proc.CenterCrop = hf.ViTProcessor, hf.Size{Height: size[0], Width: size[1]}, false
+	}
 	return hf.Save(dir, v, s.backend, &hf.Config{ViTConfig: v.Config}, proc, hf.SaveOptions{})
 }
 

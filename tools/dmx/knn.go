@@ -1,5 +1,47 @@
 package main
 
-type knnCmd struct{}
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
 
-func (knnCmd) Run() error { return nil }
+	"github.com/dino-mx/dmx/ssl/run"
+)
+
+type knnCmd struct {
+	Checkpoint  string  `required:"" help:"Run folder (its newest teacher), or a model folder with config.json." placeholder:"DIR" predictor:"folder"`
+	Data        string  `required:"" help:"Images with labels: class folders, IDX folder, or .npz file." placeholder:"DIR" predictor:"folder"`
+	Bank        string  `help:"Split of the labelled neighbours." default:"train"`
+	Split       string  `help:"Split that is classified; auto takes test, else val." default:"auto"`
+	K           int     `help:"Neighbours." default:"20"`
+	Temperature float64 `help:"Neighbours vote with exp(cosine / temperature)." default:"0.07"`
+	BatchSize   int     `help:"Images per forward pass." default:"256"`
+	Workers     int     `help:"Goroutines that decode; 0 uses the number of CPUs." default:"0"`
+}
+
+// Run prints the accuracies.
+func (c *knnCmd) Run(ctx context.Context, io streams) error {
+	switch {
+	case c.K < 1:
+		return usageError{fmt.Errorf("--k: %d: expected at least 1", c.K)}
+	case !(c.Temperature > 0):
+		return usageError{fmt.Errorf("--temperature: %v: expected above 0", c.Temperature)}
+	case c.BatchSize < 1:
+		return usageError{fmt.Errorf("--batch-size: %d: expected at least 1", c.BatchSize)}
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	k, path, err := run.KNN(ctx, run.KNNOptions{
+		Checkpoint: c.Checkpoint, Data: c.Data, Bank: c.Bank, Queries: c.Split, K: c.K, Temp: c.Temperature, BatchSize: c.BatchSize, Workers: c.Workers,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(io.out, "%s\nWeighted kNN-%d accuracy in %%, %d images of split %s against %d labelled ones\n\n", path, k.K, k.Queries, k.Split, k.Bank)
+	table(io.out, []string{"", "pixels", "CLS", "mean patch"}, [][]string{
+		{"raw pixels", percent(k.Raw), "", ""},
+		{"model", "", percent(k.Teacher), percent(k.TeacherMeanPatch)},
+	})
+	return nil
+}

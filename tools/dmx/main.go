@@ -69,7 +69,7 @@ func execute(ctx context.Context, args []string, io streams) (code int) {
 		"folder": complete.PredictDirs("*"),
 		"device": complete.PredictSet("auto", "cpu"),
 	}))
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(overridesLast(args))
 	if err != nil {
 		fmt.Fprintf(io.err, "dmx: %v\nTry: dmx --help\n", err)
 		return 2

@@ -109,7 +109,10 @@ func gzipped(t testing.TB, data []byte) []byte {
 }
 
 // npz is a file in MedMNIST's layout: train_images [N,H,W], train_labels [N,1], and the same for test.
-func (s samples) npz(t testing.TB) []byte {
+func (s samples) npz(t testing.TB) []byte { return s.npzShaped(t, s.count, s.side, s.side) }
+
+// npzShaped is npz whose train_images claims another shape.
+func (s samples) npzShaped(t testing.TB, claimed ...int) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
@@ -128,7 +131,11 @@ func (s samples) npz(t testing.TB) []byte {
 			images = append(images, s.pixels(uint32(split), i)...)
 			labels = append(labels, byte(s.label(i)))
 		}
-		add(name+"_images", images, s.count, s.side, s.side)
+		shape := []int{s.count, s.side, s.side}
+		if split == 0 {
+			shape = claimed
+		}
+		add(name+"_images", images, shape...)
 		add(name+"_labels", labels, s.count, 1)
 	}
 	if err := z.Close(); err != nil {

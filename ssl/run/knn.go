@@ -1,0 +1,135 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/kernels/cpu"
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/hf"
+	"github.com/dino-mx/dmx/ssl/checkpoint"
+	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// KNNOptions say how a saved backbone is evaluated.
+type KNNOptions struct {
+	// Checkpoint is a run folder, whose newest teacher is taken, or a folder in Hugging Face form.
+	Checkpoint string
+	Data       string // as config.Dataset.Path
+	Bank       string // split of the labelled neighbours
+	Queries    string // split that is classified; auto takes test, else val
+	K          int
+	Temp       float64
+	BatchSize  int
+	Workers    int
+}
+
+// KNN measures a saved backbone and raw pixels.
+func KNN(ctx context.Context, o KNNOptions) (*KNNSummary, string, error) {
+	path, err := teacherPath(o.Checkpoint)
+	if err != nil {
+		return nil, "", err
+	}
+	model, err := hf.Open(path, hf.OpenOptions{})
+	if err != nil {
+		return nil, "", fmt.Errorf("--checkpoint: %w", err)
+	}
+	defer model.Close()
+	c := config.Default()
+	c.Dataset.Path, c.Dataset.TrainSplit, c.Dataset.EvalSplit = o.Data, o.Bank, o.Queries
+	c.Dataset.Mean, c.Dataset.Std = perChannel(model.Processor.Mean, model.Config.Channels), perChannel(model.Processor.Std, model.Config.Channels)
+	c.Evaluation.KNN, c.Evaluation.KNNK, c.Evaluation.KNNTemperature, c.Evaluation.BatchSize = true, o.K, o.Temp, o.BatchSize
+	c.Train.NumWorkers = o.Workers
+	im, err := openImages(c)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := im.openEval(c); err != nil {
+		return nil, "", err
+	}
+	if im.eval == nil {
+		return nil, "", fmt.Errorf("--data: %s", im.warnings[len(im.warnings)-1])
+	}
+	if n := im.train.Channels(); n != model.Config.Channels {
+		return nil, "", fmt.Errorf("--data: %s has %d channels, the model of %s takes %d", o.Data, n, path, model.Config.Channels)
+	}
+	transform, err := processed(model.Processor, model.Config.Channels)
+	if err != nil {
+		return nil, "", fmt.Errorf("--checkpoint: %s: %w", path, err)
+	}
+	b := cpu.New(cpu.Options{})
+	defer b.Close()
+	v, _, err := model.Build(nn.Builder{Backend: b, DType: tensor.F32}, hf.Allow{})
+	if err != nil {
+		return nil, "", fmt.Errorf("--checkpoint: %w", err)
+	}
+	raw, err := rawPixels(ctx, c, b, im.train, im.eval, transform)
+	if err != nil {
+		return nil, "", err
+	}
+	a, err := knn(ctx, c, b, v, im.train, im.eval, transform)
+	if err != nil {
+		return nil, "", err
+	}
+	return &KNNSummary{
+		Raw: &raw, Teacher: &a.cls, TeacherMeanPatch: &a.meanPatch, K: o.K, Bank: im.train.Len(), Queries: im.eval.Len(), Split: im.evalSplit,
+	}, path, nil
+}
+
+// teacherPath is the folder with the weights: the newest whole teacher of a run folder, or the folder itself.
+func teacherPath(path string) (string, error) {
+	held, err := Holds(path)
+	if err != nil {
+		return "", err
+	}
+	if !held {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("--checkpoint: %s does not exist; give a run folder, one of its teacher_checkpoints/iter_N, or a model folder", path)
+		}
+		return path, nil
+	}
+	c, err := Stored(path)
+	if err != nil {
+		return "", err
+	}
+	found, _, err := checkpoint.Folder{Path: filepath.Join(path, c.Output.TeacherCheckpointDir)}.Newest()
+	if err != nil {
+		return "", fmt.Errorf("--checkpoint: %w", err)
+	}
+	if found == nil {
+		return "", fmt.Errorf("--checkpoint: the run in %s has not saved a teacher yet", path)
+	}
+	return found.Path, nil
+}
+
+// processed is the transform that a preprocessor_config.json describes.
+func processed(p *hf.Processor, channels int) (data.Transform, error) {
+	w := augment.WholeConfig{Channels: channels, Mean: perChannel(p.Mean, channels), Std: perChannel(p.Std, channels)}
+	switch p.Resample {
+	case hf.Bilinear:
+		w.Filter = augment.Bilinear
+	case hf.Bicubic:
+		w.Filter = augment.Bicubic
+	default:
+		return nil, fmt.Errorf("preprocessor_config.json: resample %v; bilinear and bicubic are known", p.Resample)
+	}
+	switch {
+	case p.Resize && p.Size.ShortestEdge > 0 && p.CenterCrop:
+		w.ShortSide, w.Height, w.Width = p.Size.ShortestEdge, p.Crop.Height, p.Crop.Width
+	case p.Resize && p.Size.Height > 0:
+		w.Height, w.Width = p.Size.Height, p.Size.Width
+		if p.CenterCrop && (p.Crop.Height != w.Height || p.Crop.Width != w.Width) {
+			return nil, errors.New("preprocessor_config.json: a whole-picture resize with another centre crop is not known")
+		}
+	default:
+		return nil, errors.New("preprocessor_config.json: expected do_resize with a size, and do_center_crop where the size is a shortest edge")
+	}
+	return augment.NewWhole(w)
+}
