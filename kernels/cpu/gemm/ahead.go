@@ -28,7 +28,7 @@ func (x *ahead) take(idle *float32) (at uintptr, chunk, jump int) {
 }
 
 // fetched is what a tile can fetch on its way through a depth of K, in bytes.
-func fetched(depth int) int { return depth / 4 * 128 }
+func fetched(depth int) int { return depth / 4 * 256 }
 
 // rowsAhead aims at rows of a matrix as they lie in memory, for tiles of the given depth.
 func rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
@@ -36,7 +36,7 @@ func rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
 	if rows <= 0 || cols <= 0 || depth < 16 {
 		return stay
 	}
-	chunk := max(1, cols*size/128)
+	chunk := (cols*size + 127) / 128
 	each := max(1, fetched(depth)/(128*chunk))
 	return ahead{
 		at:    uintptr(m.base) + uintptr((row*m.ld+col)*size),

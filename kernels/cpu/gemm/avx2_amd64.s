@@ -62,10 +62,18 @@ t1_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t1_1_same
+	JNZ t1_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t1_1_same:
+t1_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t1_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t1_1_same1:
 	DECQ R9
 	JNZ t1_1_main
 t1_1_rest:
@@ -169,10 +177,18 @@ t2_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t2_1_same
+	JNZ t2_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t2_1_same:
+t2_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t2_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t2_1_same1:
 	DECQ R9
 	JNZ t2_1_main
 t2_1_rest:
@@ -305,10 +321,18 @@ t3_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t3_1_same
+	JNZ t3_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t3_1_same:
+t3_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t3_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t3_1_same1:
 	DECQ R9
 	JNZ t3_1_main
 t3_1_rest:
@@ -470,10 +494,18 @@ t4_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t4_1_same
+	JNZ t4_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t4_1_same:
+t4_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t4_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t4_1_same1:
 	DECQ R9
 	JNZ t4_1_main
 t4_1_rest:
@@ -664,10 +696,18 @@ t5_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t5_1_same
+	JNZ t5_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t5_1_same:
+t5_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t5_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t5_1_same1:
 	DECQ R9
 	JNZ t5_1_main
 t5_1_rest:
@@ -887,10 +927,18 @@ t6_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t6_1_same
+	JNZ t6_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t6_1_same:
+t6_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t6_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t6_1_same1:
 	DECQ R9
 	JNZ t6_1_main
 t6_1_rest:
@@ -1082,10 +1130,18 @@ t1_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t1_2_same
+	JNZ t1_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t1_2_same:
+t1_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t1_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t1_2_same1:
 	DECQ R9
 	JNZ t1_2_main
 t1_2_rest:
@@ -1216,10 +1272,18 @@ t2_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t2_2_same
+	JNZ t2_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t2_2_same:
+t2_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t2_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t2_2_same1:
 	DECQ R9
 	JNZ t2_2_main
 t2_2_rest:
@@ -1396,10 +1460,18 @@ t3_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t3_2_same
+	JNZ t3_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t3_2_same:
+t3_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t3_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t3_2_same1:
 	DECQ R9
 	JNZ t3_2_main
 t3_2_rest:
@@ -1622,10 +1694,18 @@ t4_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t4_2_same
+	JNZ t4_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t4_2_same:
+t4_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t4_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t4_2_same1:
 	DECQ R9
 	JNZ t4_2_main
 t4_2_rest:
@@ -1894,10 +1974,18 @@ t5_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t5_2_same
+	JNZ t5_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t5_2_same:
+t5_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t5_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t5_2_same1:
 	DECQ R9
 	JNZ t5_2_main
 t5_2_rest:
@@ -2212,10 +2300,18 @@ t6_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t6_2_same
+	JNZ t6_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t6_2_same:
+t6_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t6_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t6_2_same1:
 	DECQ R9
 	JNZ t6_2_main
 t6_2_rest:

@@ -43,10 +43,18 @@ t1_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t1_1_same
+	JNZ t1_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t1_1_same:
+t1_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t1_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t1_1_same1:
 	DECQ R9
 	JNZ t1_1_main
 t1_1_rest:
@@ -151,10 +159,18 @@ t2_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t2_1_same
+	JNZ t2_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t2_1_same:
+t2_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t2_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t2_1_same1:
 	DECQ R9
 	JNZ t2_1_main
 t2_1_rest:
@@ -288,10 +304,18 @@ t3_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t3_1_same
+	JNZ t3_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t3_1_same:
+t3_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t3_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t3_1_same1:
 	DECQ R9
 	JNZ t3_1_main
 t3_1_rest:
@@ -454,10 +478,18 @@ t4_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t4_1_same
+	JNZ t4_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t4_1_same:
+t4_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t4_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t4_1_same1:
 	DECQ R9
 	JNZ t4_1_main
 t4_1_rest:
@@ -649,10 +681,18 @@ t5_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t5_1_same
+	JNZ t5_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t5_1_same:
+t5_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t5_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t5_1_same1:
 	DECQ R9
 	JNZ t5_1_main
 t5_1_rest:
@@ -873,10 +913,18 @@ t6_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t6_1_same
+	JNZ t6_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t6_1_same:
+t6_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t6_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t6_1_same1:
 	DECQ R9
 	JNZ t6_1_main
 t6_1_rest:
@@ -1126,10 +1174,18 @@ t7_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t7_1_same
+	JNZ t7_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t7_1_same:
+t7_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t7_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t7_1_same1:
 	DECQ R9
 	JNZ t7_1_main
 t7_1_rest:
@@ -1408,10 +1464,18 @@ t8_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t8_1_same
+	JNZ t8_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t8_1_same:
+t8_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t8_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t8_1_same1:
 	DECQ R9
 	JNZ t8_1_main
 t8_1_rest:
@@ -1719,10 +1783,18 @@ t9_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t9_1_same
+	JNZ t9_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t9_1_same:
+t9_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t9_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t9_1_same1:
 	DECQ R9
 	JNZ t9_1_main
 t9_1_rest:
@@ -2059,10 +2131,18 @@ t10_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t10_1_same
+	JNZ t10_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t10_1_same:
+t10_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t10_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t10_1_same1:
 	DECQ R9
 	JNZ t10_1_main
 t10_1_rest:
@@ -2428,10 +2508,18 @@ t11_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t11_1_same
+	JNZ t11_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t11_1_same:
+t11_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t11_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t11_1_same1:
 	DECQ R9
 	JNZ t11_1_main
 t11_1_rest:
@@ -2826,10 +2914,18 @@ t12_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t12_1_same
+	JNZ t12_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t12_1_same:
+t12_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t12_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t12_1_same1:
 	DECQ R9
 	JNZ t12_1_main
 t12_1_rest:
@@ -3253,10 +3349,18 @@ t13_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t13_1_same
+	JNZ t13_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t13_1_same:
+t13_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t13_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t13_1_same1:
 	DECQ R9
 	JNZ t13_1_main
 t13_1_rest:
@@ -3709,10 +3813,18 @@ t14_1_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t14_1_same
+	JNZ t14_1_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t14_1_same:
+t14_1_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t14_1_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t14_1_same1:
 	DECQ R9
 	JNZ t14_1_main
 t14_1_rest:
@@ -4050,10 +4162,18 @@ t1_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t1_2_same
+	JNZ t1_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t1_2_same:
+t1_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t1_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t1_2_same1:
 	DECQ R9
 	JNZ t1_2_main
 t1_2_rest:
@@ -4187,10 +4307,18 @@ t2_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t2_2_same
+	JNZ t2_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t2_2_same:
+t2_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t2_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t2_2_same1:
 	DECQ R9
 	JNZ t2_2_main
 t2_2_rest:
@@ -4371,10 +4499,18 @@ t3_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t3_2_same
+	JNZ t3_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t3_2_same:
+t3_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t3_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t3_2_same1:
 	DECQ R9
 	JNZ t3_2_main
 t3_2_rest:
@@ -4602,10 +4738,18 @@ t4_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t4_2_same
+	JNZ t4_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t4_2_same:
+t4_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t4_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t4_2_same1:
 	DECQ R9
 	JNZ t4_2_main
 t4_2_rest:
@@ -4880,10 +5024,18 @@ t5_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t5_2_same
+	JNZ t5_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t5_2_same:
+t5_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t5_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t5_2_same1:
 	DECQ R9
 	JNZ t5_2_main
 t5_2_rest:
@@ -5205,10 +5357,18 @@ t6_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t6_2_same
+	JNZ t6_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t6_2_same:
+t6_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t6_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t6_2_same1:
 	DECQ R9
 	JNZ t6_2_main
 t6_2_rest:
@@ -5577,10 +5737,18 @@ t7_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t7_2_same
+	JNZ t7_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t7_2_same:
+t7_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t7_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t7_2_same1:
 	DECQ R9
 	JNZ t7_2_main
 t7_2_rest:
@@ -5996,10 +6164,18 @@ t8_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t8_2_same
+	JNZ t8_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t8_2_same:
+t8_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t8_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t8_2_same1:
 	DECQ R9
 	JNZ t8_2_main
 t8_2_rest:
@@ -6462,10 +6638,18 @@ t9_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t9_2_same
+	JNZ t9_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t9_2_same:
+t9_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t9_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t9_2_same1:
 	DECQ R9
 	JNZ t9_2_main
 t9_2_rest:
@@ -6975,10 +7159,18 @@ t10_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t10_2_same
+	JNZ t10_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t10_2_same:
+t10_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t10_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t10_2_same1:
 	DECQ R9
 	JNZ t10_2_main
 t10_2_rest:
@@ -7535,10 +7727,18 @@ t11_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t11_2_same
+	JNZ t11_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t11_2_same:
+t11_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t11_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t11_2_same1:
 	DECQ R9
 	JNZ t11_2_main
 t11_2_rest:
@@ -8142,10 +8342,18 @@ t12_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t12_2_same
+	JNZ t12_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t12_2_same:
+t12_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t12_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t12_2_same1:
 	DECQ R9
 	JNZ t12_2_main
 t12_2_rest:
@@ -8796,10 +9004,18 @@ t13_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t13_2_same
+	JNZ t13_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t13_2_same:
+t13_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t13_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t13_2_same1:
 	DECQ R9
 	JNZ t13_2_main
 t13_2_rest:
@@ -9497,10 +9713,18 @@ t14_2_main:
 	PREFETCHT1 64(R10)
 	ADDQ $128, R10
 	DECQ R13
-	JNZ t14_2_same
+	JNZ t14_2_same0
 	ADDQ R12, R10
 	MOVQ R11, R13
-t14_2_same:
+t14_2_same0:
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	ADDQ $128, R10
+	DECQ R13
+	JNZ t14_2_same1
+	ADDQ R12, R10
+	MOVQ R11, R13
+t14_2_same1:
 	DECQ R9
 	JNZ t14_2_main
 t14_2_rest:

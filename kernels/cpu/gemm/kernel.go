@@ -15,8 +15,8 @@ type kernel struct {
 
 	// tile[r][v] multiplies a packed tile of r rows by a packed panel of v vectors into c, as mode says. Of the last
 	// vector only the first last lanes are read and written in c. ldc counts elements. Meanwhile it fetches memory
-	// that will be needed soon into the L2 cache, from ahead on: 128 bytes every four steps of k, leaving out jump
-	// bytes after every chunk steps.
+	// that will be needed soon into the L2 cache, from ahead on: 256 bytes every four steps of k, leaving out jump
+	// bytes after every chunk·128.
 	tile [][]tileFunc
 
 	// transpose reads up to lanes rows of k contiguous elements and writes, for each k, one vector holding the

@@ -14,8 +14,6 @@ const (
 	// maxKBlock is the longest stretch of K that one chain of multiply-adds covers. A panel of B of this length
 	// is 48 KiB (AVX2) or 96 KiB (AVX-512) and streams from the L2 cache.
 	maxKBlock = 768
-	// maxKGroup is how much of K is packed at a time.
-	maxKGroup = 4096
 	// chunkRows, chunkCols and chunkProduct are the largest m, n and m·n, and chunkDepth the least k, for which K is
 	// cut into chunks that are multiplied apart: such products have too few tiles to share among threads, and a
 	// long way to go in each.
@@ -25,6 +23,10 @@ const (
 	chunkDepth   = 1024
 	// foldRows is the number of rows of one task when chunks are added up.
 	foldRows = 4
+	// leastRows is the number of rows that a task at least takes, so that a panel of B is worth fetching; blockRows
+	// the number whose packed A is to fit half the L2 cache.
+	leastRows = 42
+	blockRows = 84
 	// wantTasks is how many tasks a phase is cut into where the shape allows, so that threads end together.
 	wantTasks = 48
 )
@@ -82,33 +84,33 @@ func (p *plan) choose() {
 		p.blockTiles, p.blockCols, p.innerCols = tiles, p.n, min(128, roundUp(p.n, panel))
 		return
 	}
-	p.kGroup = p.kBlock * max(1, maxKGroup/p.kBlock)
-	depth := min(p.k, p.kGroup)
 	p.innerCols = 128
-	switch {
-	case p.n >= p.m && 4*p.m*depth <= l2*5/8:
+	if fit := l2 * 5 / 8 / (4 * p.m); p.n >= p.m && fit >= p.kBlock {
 		// Few rows: A is packed once and stays in everyone's L2 cache; each task packs its own columns of B.
 		p.sharedA = true
+		p.kGroup = p.kBlock * (fit / p.kBlock)
 		p.blockTiles = tiles
 		for p.innerCols > panel && (p.n/p.innerCols < wantTasks || 4*p.innerCols*p.kBlock > l2/5) {
 			p.innerCols /= 2
 		}
 		p.blockCols = p.innerCols * min(max(1, p.n/p.innerCols/wantTasks), 8)
-	default:
-		// Many rows: B is packed for all, each task packs its own rows of A and keeps them in the L2 cache.
-		p.sharedB = true
-		p.colGroup = max(512, l3/4/(4*depth)/panel*panel)
-		fit := max(1, l2/2/(4*kn.mr*depth))
-		p.blockTiles = min(fit, max(4, tiles/wantTasks))
-		p.blockCols = p.colGroup
-		if blocks := (tiles + p.blockTiles - 1) / p.blockTiles; blocks < wantTasks/2 {
-			// Too few of them: cut along the columns too, and pack A once for all.
-			p.sharedA = true
-			for p.innerCols > panel && blocks*(p.n/p.innerCols) < wantTasks {
-				p.innerCols /= 2
-			}
-			p.blockCols = p.innerCols
+		return
+	}
+	// Many rows: B is packed for all, each task packs its own rows of A and keeps them in the L2 cache.
+	p.sharedB = true
+	p.kGroup = p.kBlock * max(1, l2/2/(4*blockRows)/p.kBlock)
+	depth := min(p.k, p.kGroup)
+	p.colGroup = max(512, l3/4/(4*depth)/panel*panel)
+	fit := max(1, l2/2/(4*kn.mr*depth))
+	p.blockTiles = min(fit, max(leastRows/kn.mr, tiles/wantTasks))
+	p.blockCols = p.colGroup
+	if blocks := (tiles + p.blockTiles - 1) / p.blockTiles; blocks < wantTasks/2 {
+		// Too few of them: cut along the columns too, and pack A once for all.
+		p.sharedA = true
+		for p.innerCols > panel && blocks*(p.n/p.innerCols) < wantTasks {
+			p.innerCols /= 2
 		}
+		p.blockCols = p.innerCols
 	}
 }
 

@@ -51,15 +51,17 @@ func (w *writer) tile(rows, vecs int) {
 	}
 	w.op("ADDQ $%d, SI", 4*rows*unroll)
 	w.op("ADDQ $%d, BX", step*unroll)
-	// What comes next is fetched into the L2 cache on the way: two lines now, and after so many the next row.
-	w.op("PREFETCHT1 (R10)")
-	w.op("PREFETCHT1 64(R10)")
-	w.op("ADDQ $128, R10")
-	w.op("DECQ R13")
-	w.op("JNZ %s_same", name)
-	w.op("ADDQ R12, R10")
-	w.op("MOVQ R11, R13")
-	w.line(name + "_same:")
+	// What comes next is fetched into the L2 cache on the way, two lines at a time, and after so many the next row.
+	for i := range 2 {
+		w.op("PREFETCHT1 (R10)")
+		w.op("PREFETCHT1 64(R10)")
+		w.op("ADDQ $128, R10")
+		w.op("DECQ R13")
+		w.op("JNZ %s_same%d", name, i)
+		w.op("ADDQ R12, R10")
+		w.op("MOVQ R11, R13")
+		w.line(fmt.Sprintf("%s_same%d:", name, i))
+	}
 	w.op("DECQ R9")
 	w.op("JNZ %s_main", name)
 	w.line(name + "_rest:")
