@@ -52,14 +52,6 @@ func (n *Network) parts() []part {
 	return ps
 }
 
-// patchHead is the head that patches go through.
-func (n *Network) patchHead() *nn.Head {
-	if n.PatchHead != nil {
-		return n.PatchHead
-	}
-	return n.Head
-}
-
 // init draws all weights.
 func (n *Network) init(b kernels.Backend, seed uint64) {
 	for _, p := range n.parts() {

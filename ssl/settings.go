@@ -32,7 +32,8 @@ type Settings struct {
 	// Recompute keeps only the input of every block of the student and computes the block again in backward.
 	Recompute bool
 	// MeasureEvery is the number of steps between metrics that need the device's results; other steps report
-	// their schedules alone. 0 counts as 1. On the CPU every step is measured.
+	// their schedules alone. 0 counts as 1. On the CPU every step is measured. A step that is not measured and not
+	// finite is skipped by the device itself, without being reported.
 	MeasureEvery int
 }
 

@@ -98,9 +98,7 @@ func (t *Trainer) reserve(masked int) {
 	// gradients in flight.
 	row := t.dtype.Size() * (8*t.Settings.Backbone.Dim + 3*h.Hidden*h.Layers + 8*h.Bottleneck)
 	if more := (cap(t.host.masked) - masked) * row; more > 0 {
-		size := t.tape.A.Reserved() + more
-		t.tape.A.Release()
-		t.tape.A.Free(t.tape.A.New(tensor.U8, size))
+		t.tape.A.Reserve(t.tape.A.Reserved() + more)
 	}
 }
 

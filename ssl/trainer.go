@@ -109,48 +109,6 @@ func (t *Trainer) Adopt() error {
 // Steps is the number of steps done: the index of the next one.
 func (t *Trainer) Steps() int { return t.steps }
 
-// Memory says what the trainer holds on its device, in bytes.
-type Memory struct {
-	Peak, Reserved int // of activations, their gradients and logits: the step arena
-	State          int // weights, gradients, moments, teacher and centres
-}
-
-// Memory counts the trainer's memory.
-func (t *Trainer) Memory() Memory {
-	m := Memory{Peak: t.tape.A.Peak(), Reserved: t.tape.A.Reserved()}
-	size := func(x *tensor.Tensor) {
-		if x != nil {
-			m.State += x.NumBytes()
-		}
-	}
-	nets := []*Network{t.Student, t.Teacher}
-	if t.anchor != nil {
-		nets = append(nets, &Network{Backbone: t.anchor.model, Head: &nn.Head{Params: &nn.Params{}}})
-	}
-	for _, n := range nets {
-		for _, p := range n.parts() {
-			for _, q := range p.params.All() {
-				size(q.Value())
-				size(q.Grad())
-				if q.Weight.Value != q.Weight.Master {
-					size(q.Compute())
-				}
-			}
-		}
-	}
-	for _, s := range t.opt.State() {
-		size(s.M)
-		size(s.V)
-	}
-	for _, l := range []*prototypeLoss{t.cls, t.patch} {
-		if l != nil {
-			size(l.targets.centre)
-			size(l.targets.mean)
-		}
-	}
-	return m
-}
-
 // plan makes every table that depends on shapes alone.
 func (t *Trainer) plan() error {
 	s, b := &t.Settings, t.backend

@@ -205,3 +205,26 @@ func TestArenaTakesWhatIsThere(t *testing.T) {
 		t.Error("no tensor")
 	}
 }
+
+// Reserve takes one slab that later steps fit into, and leaves the peak alone.
+func TestReserve(t *testing.T) {
+	a := NewArena(Host)
+	a.New(F32, 1000)
+	a.Reset()
+	a.Reserve(5 << 20)
+	if a.Reserved() < 5<<20 || a.Peak() != 4096 || len(a.slabs) != 1 {
+		t.Errorf("%d bytes in %d slabs reserved, peak %d", a.Reserved(), len(a.slabs), a.Peak())
+	}
+	before := a.slabs[0]
+	a.Reserve(1 << 20)
+	a.New(U8, 5<<20)
+	if len(a.slabs) != 1 || a.slabs[0] != before {
+		t.Error("a smaller reservation, or a tensor that fits, took other memory")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("Reserve on an arena in use")
+		}
+	}()
+	a.Reserve(9 << 20)
+}
