@@ -14,6 +14,10 @@ const (
 	// maxKBlock is the longest stretch of K that one chain of multiply-adds covers. A panel of B of this length
 	// is 48 KiB (AVX2) or 96 KiB (AVX-512) and streams from the L2 cache.
 	maxKBlock = 768
+	// Where A has few rows, a shorter stretch lets all of them stay in the L2 cache: residentA elements, with a
+	// stretch of minKBlock at least.
+	minKBlock = 384
+	residentA = 160 << 10
 	// chunkRows, chunkCols and chunkProduct are the largest m, n and m·n, and chunkDepth the least k, for which K is
 	// cut into chunks that are multiplied apart: such products have too few tiles to share among threads, and a
 	// long way to go in each.
@@ -74,6 +78,9 @@ type plan struct {
 func (p *plan) choose() {
 	kn := p.kn
 	p.kBlock = evenBlock(p.k, maxKBlock, 16)
+	if p.n >= p.m {
+		p.kBlock = evenBlock(p.k, min(max(residentA/p.m, minKBlock), maxKBlock), 16)
+	}
 	p.colGroup, p.kGroup = p.n, max(p.k, 1)
 	tiles := kn.rowTiles(p.m)
 	panel := kn.nr()
