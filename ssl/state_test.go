@@ -193,15 +193,15 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	const steps = 60
+	const steps = 120
 	s := recipes()["dinov2"]
 	b := newCPU(t, 1)
 	whole := trainer(t, b, s)
 	train(t, whole, steps)
 	dir := t.TempDir()
 	r := tensor.NewRand(5, 0, 0, 0)
-	kills := 0
-	for kills < 8 {
+	kills, finished := 0, false
+	for kills < 8 && !finished {
 		child := exec.Command(os.Args[0], "-test.run=^TestTrainChild$")
 		child.Env = append(os.Environ(), "SSL_CHILD_DIR="+dir, "SSL_CHILD_STEPS="+strconv.Itoa(steps))
 		if err := child.Start(); err != nil {
@@ -214,7 +214,7 @@ func TestKill(t *testing.T) {
 			if err != nil {
 				t.Fatalf("child: %v", err)
 			}
-			kills = 1 << 10
+			finished = true
 		case <-time.After(time.Duration(r.Uniform(20, 160)) * time.Millisecond):
 			_ = child.Process.Kill()
 			<-done
@@ -225,6 +225,10 @@ func TestKill(t *testing.T) {
 	child.Env = append(os.Environ(), "SSL_CHILD_DIR="+dir, "SSL_CHILD_STEPS="+strconv.Itoa(steps))
 	if out, err := child.CombinedOutput(); err != nil {
 		t.Fatalf("last child: %v\n%s", err, out)
+	}
+	t.Logf("%d kills", kills)
+	if kills == 0 {
+		t.Error("the first child was done before it could be killed")
 	}
 	found, damaged, err := checkpoint.Folder{Path: dir}.Newest()
 	if err != nil || len(damaged) > 0 || found.Step != steps {
