@@ -409,11 +409,22 @@ func TestWatchedNumbers(t *testing.T) {
 	tr.tape.Reset()
 }
 
-// TestFLOPs holds the count to the published figure of DINO ViT-S/16 with 2x224 + 8x96 crops: 114 GFLOP an image.
+// TestFLOPs holds the count to published or independently counted figures of an image's training step.
 func TestFLOPs(t *testing.T) {
-	s := Settings{Batch: 4, LocalCrops: 8, GlobalSize: 224, LocalSize: 96,
-		Backbone: nn.ViTConfig{Channels: 3, PatchSize: 16, Dim: 384, Depth: 12, Heads: 6, MLPDim: 1536},
-		DINO:     DINO{Weight: 1, Head: nn.HeadConfig{Hidden: 2048, Bottleneck: 256, Prototypes: 65536, Layers: 3}}}
-	got := float64(s.FLOPs(0)) / 4e9
-	near(t, "GFLOP an image", got, 114, 0, 0.01)
+	for _, c := range []struct {
+		name         string
+		dim, patch   int
+		local        int
+		masked, want float64 // patches and GFLOP of an image
+	}{
+		{"DINO ViT-S/16", 384, 16, 96, 0, 114},
+		{"DINO ViT-B/16", 768, 16, 96, 0, 436},
+		{"DINOv2 ViT-S/14", 384, 14, 98, .3 * 256, 166},
+		{"DINOv2 ViT-B/14", 768, 14, 98, .3 * 256, 593},
+	} {
+		s := Settings{Batch: 10, LocalCrops: 8, GlobalSize: 224, LocalSize: c.local,
+			Backbone: nn.ViTConfig{Channels: 3, PatchSize: c.patch, Dim: c.dim, Depth: 12, Heads: c.dim / 64, MLPDim: 4 * c.dim},
+			DINO:     DINO{Weight: 1, Head: nn.HeadConfig{Hidden: 2048, Bottleneck: 256, Prototypes: 65536, Layers: 3}}}
+		near(t, c.name+": GFLOP an image", float64(s.FLOPs(int(10*c.masked)))/10e9, c.want, 0, 0.01)
+	}
 }

@@ -69,8 +69,7 @@ func Extract(ctx context.Context, b kernels.Backend, dtype tensor.DType, m *nn.V
 	return f, nil
 }
 
-// Pixels takes the images of the loader themselves as features, centred: the mean image of the set is not removed,
-// but the loader's normalisation has already subtracted the mean level of each channel.
+// Pixels takes the images of the loader themselves, as its transform has normalised them, as features.
 func Pixels(ctx context.Context, l *data.Loader, n int) (Set, error) {
 	var s Set
 	at := 0
