@@ -60,7 +60,7 @@ func Default() *Config {
 			TrainSplit: "train", EvalSplit: "auto", MaxUnreadableShare: .01,
 		},
 		Evaluation: Evaluation{KNN: true, KNNK: 20, KNNTemperature: .07, BatchSize: 256},
-		Watch:      Watch{FeatureStdMin: .05, PrototypeEntropyMin: .25, MaxNonFinite: 3, Every: 100},
+		Watch:      Watch{FeatureStdMin: .05, PrototypeEntropyMin: .25, MaxNonFinite: 3, Every: 1},
 		Output: Output{
 			TrainCheckpointDir: "train_checkpoints", TeacherCheckpointDir: "teacher_checkpoints",
 			TrainingSamplesDir: "training_samples", TrainingResultsDir: "training_results",
