@@ -10,6 +10,7 @@ import (
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl"
+	"github.com/dino-mx/dmx/ssl/mask"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -30,6 +31,18 @@ func dino(batch int) ssl.Settings {
 		Optim: optim.Options{Beta1: .9, Beta2: .999, Eps: 1e-8, Clip: optim.ClipPerModule, MaxNorm: 3},
 		Watch: ssl.Watch{MaxNonFinite: 2},
 	}
+}
+
+// quickstart is the size of the embedded quickstart recipe: what a step costs where operations are small.
+func quickstart() ssl.Settings {
+	s := dino(32)
+	s.LocalCrops, s.GlobalSize, s.LocalSize = 2, 28, 14
+	b := &s.Backbone
+	b.Channels, b.PatchSize, b.ImageSize, b.Dim, b.Depth, b.Heads, b.MLPDim, b.MaskToken = 1, 7, 28, 64, 3, 2, 256, true
+	s.DINO.Head = nn.HeadConfig{Hidden: 256, Bottleneck: 64, Prototypes: 256, Layers: 3, WeightNorm: true}
+	head := s.DINO.Head
+	s.IBOT = ssl.IBOT{Weight: 1, Head: &head, Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}}
+	return s
 }
 
 // noise is a batch of random pixels.
@@ -53,12 +66,18 @@ func noise(s *ssl.Settings) ssl.Batch {
 // as a share of the FMA peak measured around the steps, and the memory that the trainer holds.
 //
 //	go test -tags cpu -run '^$' -bench DINO -benchtime 3x ./bench/step
-func BenchmarkDINO(b *testing.B) {
+func BenchmarkDINO(b *testing.B) { benchmark(b, dino(4)) }
+
+// BenchmarkQuickstart is one step of the quickstart recipe.
+//
+//	go test -tags cpu -run '^$' -bench Quickstart ./bench/step
+func BenchmarkQuickstart(b *testing.B) { benchmark(b, quickstart()) }
+
+func benchmark(b *testing.B, s ssl.Settings) {
 	for _, threads := range []int{1, 2} {
 		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
 			be := cpu.New(cpu.Options{Threads: threads})
 			defer be.Close()
-			s := dino(4)
 			tr, err := ssl.NewTrainer(be, tensor.F32, s)
 			if err != nil {
 				b.Fatal(err)

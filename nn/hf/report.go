@@ -71,7 +71,7 @@ func (r *Report) Print(w io.Writer) {
 				name = it.Stored
 			}
 			line := fmt.Sprintf("%-11s %-64s", title, name)
-			if it.Stored != "" {
+			if it.Info.Name != "" {
 				line += fmt.Sprintf(" %-4s %-18s", it.Info.DType, it.Info.Shape)
 				if it.Stored != it.Name && it.Name != "" {
 					line += " from " + it.Stored

@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"github.com/dino-mx/dmx/data"
-	"github.com/dino-mx/dmx/kernels/cpu"
-	"github.com/dino-mx/dmx/kernels/cpu/gemm"
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/ssl"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
 	"github.com/dino-mx/dmx/ssl/config"
-	"github.com/dino-mx/dmx/tensor"
 )
 
 // session is one process's work on a run.
@@ -26,7 +24,8 @@ type session struct {
 	log      *logFile
 	metrics  *metricsFile
 	pictures *images
-	backend  *cpu.Backend
+	device   *Device
+	backend  kernels.Backend // of device
 	trainer  *ssl.Trainer
 	loader   *data.Loader
 	memory   *memory
@@ -79,8 +78,11 @@ func start(c *config.Config, o Options) (_ *session, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	s.backend = cpu.New(cpu.Options{})
-	if s.trainer, err = ssl.NewTrainer(s.backend, tensor.F32, *set); err != nil {
+	if s.device, err = OpenDevice(o.Device); err != nil {
+		return nil, err
+	}
+	s.backend = s.device.Backend
+	if s.trainer, err = ssl.NewTrainer(s.backend, s.device.DType, *set); err != nil {
 		return nil, err
 	}
 	if s.folder, err = open(c); err != nil {
@@ -95,7 +97,7 @@ func start(c *config.Config, o Options) (_ *session, err error) {
 	if s.summary, err = s.openSummary(); err != nil {
 		return nil, err
 	}
-	s.peak = gemm.PeakGFLOPS(s.backend.Threads())
+	s.peak = s.device.Peak()
 	s.banner()
 	return s, nil
 }
@@ -137,8 +139,7 @@ func (s *session) banner() {
 			s.loader.StepsPerEpoch(), c.Train.MaxIterations),
 		fmt.Sprintf("backbone %s: width %d, %d blocks, patch %d, %d parameters, %d trainable; %.1f MB of weights, moments and teacher",
 			set.Backbone.Family, set.Backbone.Dim, set.Backbone.Depth, set.Backbone.PatchSize, all, trainable, float64(mem.State)/1e6),
-		fmt.Sprintf("1 process, 32-bit floats, %s on %d threads, peak %.0f GFLOP/s, seed %d, blur %s", s.backend.Name(), s.backend.Threads(), s.peak, c.Train.Seed,
-			c.Augment.BlurMode),
+		fmt.Sprintf("1 process, %s, %s, peak %.0f GFLOP/s, seed %d, blur %s", s.device.DType, s.device.Text, s.peak, c.Train.Seed, c.Augment.BlurMode),
 	}, "\n"))
 	for _, w := range s.pictures.warnings {
 		s.say("WARNING", w)
@@ -282,7 +283,7 @@ func (s *session) writeSummary() error {
 func (s *session) record(m *ssl.Metrics, took, wait time.Duration) *Step {
 	set := &s.trainer.Settings
 	if m.Step-s.peakAt >= 100 {
-		s.peak, s.peakAt = gemm.PeakGFLOPS(s.backend.Threads()), m.Step
+		s.peak, s.peakAt = s.device.Peak(), m.Step
 	}
 	flops := float64(set.FLOPs(m.Masked))
 	s.flops += flops
@@ -329,8 +330,8 @@ func (s *session) close() {
 	if s.metrics != nil {
 		errs = append(errs, s.metrics.close())
 	}
-	if s.backend != nil {
-		s.backend.Close()
+	if s.device != nil {
+		s.device.Close()
 	}
 	s.memory.close()
 	if err := errors.Join(errs...); err != nil {

@@ -14,6 +14,8 @@ import (
 type Options struct {
 	// Resume goes on from the newest good checkpoint of the run folder. Without it the folder must hold none.
 	Resume bool
+	// Device is where to compute, as OpenDevice spells it; empty is auto.
+	Device string
 	// Version of the program, for the summary.
 	Version string
 	// Log receives every message that also goes to the log file; level is INFO, WARNING or ERROR.

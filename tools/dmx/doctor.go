@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/kernels/cpu/gemm"
+	"github.com/dino-mx/dmx/kernels/cuda/driver"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -92,17 +91,28 @@ func gemmRate(b *cpu.Backend) float64 {
 	return best
 }
 
-// gpu says what the system shows of an NVIDIA GPU and whether this program can use it.
+// gpu says what the NVIDIA driver shows, or why this program cannot use a GPU.
 func gpu() string {
-	driver, err := os.ReadFile("/proc/driver/nvidia/version")
+	n, err := driver.Count()
 	if err != nil {
-		if cards, _ := filepath.Glob("/dev/nvidia[0-9]*"); len(cards) == 0 {
-			return "none: the system shows no NVIDIA driver"
-		}
-		return "an NVIDIA device file, but no driver information; this build computes on the CPU only"
+		return "not used: " + err.Error()
 	}
-	first, _, _ := strings.Cut(string(driver), "\n")
-	return "not used, this build computes on the CPU only; the system has " + strings.TrimSpace(first)
+	var found []string
+	for i := range n {
+		d, err := driver.Open(i)
+		if err != nil {
+			found = append(found, err.Error())
+			continue
+		}
+		info := d.Info()
+		free, total := d.Memory()
+		found = append(found, fmt.Sprintf("cuda:%d %s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GiB free, driver %d.%d", i, info.Name,
+			info.Major, info.Minor, info.SMs, gib(uint64(free)), gib(uint64(total)), info.DriverVersion/1000, info.DriverVersion%1000/10))
+		if err := d.Close(); err != nil {
+			found = append(found, err.Error())
+		}
+	}
+	return strings.Join(found, "; ")
 }
 
 func gib(bytes uint64) float64 { return float64(bytes) / (1 << 30) }

@@ -18,6 +18,9 @@ import (
 type commands struct {
 	Train      trainCmd      `cmd:"" help:"Train a model; without arguments, the quickstart recipe on embedded images."`
 	KNN        knnCmd        `cmd:"" name:"knn" help:"Classify images by the nearest neighbours of their features."`
+	Model      modelCmd      `cmd:"" help:"Inspect, convert and compare model files."`
+	Adapter    adapterCmd    `cmd:"" help:"Merge and extract LoRA adapters."`
+	Embed      embedCmd      `cmd:"" help:"Write the features of images to a file."`
 	Config     configCmd     `cmd:"" help:"Print or check a configuration."`
 	Doctor     doctorCmd     `cmd:"" help:"Say what this machine offers: CPU features, kernels, measured peak, GPU."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
@@ -67,7 +70,7 @@ func execute(ctx context.Context, args []string, io streams) (code int) {
 	kongplete.Complete(parser, kongplete.WithPredictors(map[string]complete.Predictor{
 		"recipe": complete.PredictOr(complete.PredictSet(config.Recipes()...), complete.PredictFiles("*.yaml")),
 		"folder": complete.PredictDirs("*"),
-		"device": complete.PredictSet("auto", "cpu"),
+		"device": complete.PredictSet("auto", "cpu", "cuda:0", "emulated-cuda"),
 	}))
 	command, err := parser.Parse(overridesLast(args))
 	if err != nil {

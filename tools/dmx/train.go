@@ -20,7 +20,7 @@ type trainCmd struct {
 	Output    string   `help:"Run folder; without it outputs/<model_name>." placeholder:"DIR" predictor:"folder"`
 	Resume    bool     `help:"Go on with the run in the folder from its newest good checkpoint."`
 	Seed      *uint64  `help:"Seed of everything random." placeholder:"N"`
-	Device    string   `help:"Where to compute: auto or cpu." default:"auto" enum:"auto,cpu" predictor:"device"`
+	Device    string   `help:"Where to compute: auto, cpu, cuda:N or emulated-cuda." default:"auto" predictor:"device"`
 	Overrides []string `arg:"" optional:"" name:"key=value" help:"Changes to the configuration, such as train.lr=0.001."`
 }
 
@@ -41,7 +41,7 @@ func (c *trainCmd) Run(ctx context.Context, io streams) error {
 	context.AfterFunc(ctx, stop)
 
 	shown := newProgress(io.err, cfg)
-	summary, err := run.Train(ctx, cfg, run.Options{Resume: c.Resume, Version: version(), Log: shown.log, Step: shown.step})
+	summary, err := run.Train(ctx, cfg, run.Options{Resume: c.Resume, Device: c.Device, Version: version(), Log: shown.log, Step: shown.step})
 	shown.close()
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintf(io.err, "stopped after step %d of %d; go on with: %s\n", summary.Iterations, cfg.Train.MaxIterations, resumeCommand(cfg))

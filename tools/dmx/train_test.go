@@ -145,7 +145,7 @@ func TestResumeReportsChanges(t *testing.T) {
 	dir := trainMicro(t, "evaluation.knn=false")
 	code, _, errOut := dmx(t, "train", "--resume", "--output", dir, "train.max_iterations=6", "train.lr=0.01")
 	if code != 0 || !strings.Contains(errOut, "changed since the run began: train.max_iterations: 4 -> 6") ||
-		!strings.Contains(errOut, "changed since the run began: train.lr: 0.002 -> 0.01") || !strings.Contains(errOut, "from iteration 4") {
+		!strings.Contains(errOut, "changed since the run began: train.lr: 0.001 -> 0.01") || !strings.Contains(errOut, "from iteration 4") {
 		t.Errorf("code %d: %s", code, errOut)
 	}
 	if steps := records(t, dir); len(steps) != 6 || steps[5].Iteration != 5 {

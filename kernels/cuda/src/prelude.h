@@ -265,7 +265,7 @@ template <class A> DEVICE float activate(A act, float x) {
   case ACT_GELU_TANH: return 0.5f * x * (1.0f + tanh_(0.7978845608028654f * (x + 0.044715f * x * x * x)));
   case ACT_QUICK_GELU: return x * sigmoid_(1.702f * x);
   case ACT_SILU: return x * sigmoid_(x);
-  case ACT_RELU: return x > 0 ? x : 0.0f;
+  case ACT_RELU: return x < 0 ? 0.0f : x; // a NaN stays one
   case ACT_TANH: return tanh_(x);
   }
   return x;

@@ -22,7 +22,7 @@ var ErrFormat = errors.New("not a readable PyTorch checkpoint")
 // Skipped is one entry of a checkpoint that is not a tensor.
 type Skipped struct {
 	Name string
-	Why  string // for example "the number 0.001" or "a argparse.Namespace"
+	Why  string // for example "the number 0.001" or "an object of type argparse.Namespace"
 }
 
 // File is an opened checkpoint: its tensors under dotted names, nested dictionaries joined with dots

@@ -76,7 +76,7 @@ func TestReadsTorchFile(t *testing.T) {
 	for _, s := range f.Skipped() {
 		skipped[s.Name] = s.Why
 	}
-	for name, why := range map[string]string{"args": "a argparse.Namespace", "epoch": "the number 12", "big": "a large integer", "none": "None"} {
+	for name, why := range map[string]string{"args": "an object of type argparse.Namespace", "epoch": "the number 12", "big": "a large integer", "none": "None"} {
 		if skipped[name] != why {
 			t.Errorf("%s was skipped as %q, want %q", name, skipped[name], why)
 		}

@@ -78,7 +78,7 @@ func call(g global, args []any) (any, error) {
 		}
 		return nil, errors.New("a parameter without a tensor")
 	}
-	return &opaque{what: g.String()}, nil
+	return &opaque{what: "an object of type " + g.String()}, nil
 }
 
 func rebuildTensor(args []any) (any, error) {

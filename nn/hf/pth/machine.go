@@ -214,7 +214,7 @@ func (m *machine) number(op byte) error {
 			return err
 		}
 		if len(b) > 8 {
-			m.push(&opaque{what: "large integer"}) // random seeds of other libraries
+			m.push(&opaque{what: "a large integer"}) // random seeds of other libraries
 			return nil
 		}
 		v := little(b)

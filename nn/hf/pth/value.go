@@ -51,7 +51,7 @@ func describe(v any) string {
 	case global:
 		return "the name " + v.String()
 	case *opaque:
-		return "a " + v.what
+		return v.what
 	case *storage:
 		return "a storage"
 	case *tensorRef:

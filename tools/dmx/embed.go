@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/kernels/cpu"
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/hf"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+type embedCmd struct {
+	Model     string `required:"" help:"Hugging Face id (org/name[@revision]), model folder or weight file." placeholder:"MODEL"`
+	Adapter   string `help:"PEFT adapter folder or id to put on the model." placeholder:"DIR"`
+	Data      string `required:"" help:"Images: a folder, IDX folder, .npz or .tar file." placeholder:"PATH" predictor:"folder"`
+	Split     string `help:"Split of the data; by default the training split, which is everything where there are none."`
+	Out       string `required:"" help:"Where to write: a file that ends in .npy, .parquet or .csv." placeholder:"FILE"`
+	Features  string `enum:"cls,mean,cls+mean,patches" default:"cls" help:"What to write per image: the CLS token, the mean patch token, both, or every patch token."`
+	Layers    []int  `help:"Blocks (from 1, before the final norm) whose tokens are joined; by default the normed output." sep:","`
+	Size      int    `help:"Side in pixels of the square the model sees; by default what its preprocessing says."`
+	BatchSize int    `help:"Images per forward pass." default:"32"`
+	Workers   int    `help:"Goroutines that decode; 0 uses the number of CPUs." default:"0"`
+	Restart   bool   `help:"Begin anew even if an interrupted run of the same command could be continued."`
+	openFlags
+}
+
+// Run writes one row of features per image, in the order of the data.
+func (c *embedCmd) Run(ctx context.Context, io streams) error {
+	if c.BatchSize < 1 {
+		return usageError{fmt.Errorf("--batch-size: %d: expected at least 1", c.BatchSize)}
+	}
+	if !slices.Contains([]string{".npy", ".parquet", ".csv"}, strings.ToLower(filepath.Ext(c.Out))) {
+		return usageError{fmt.Errorf("--out: %s: expected a name that ends in .npy, .parquet or .csv", c.Out)}
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	src, err := data.Open(c.Data, c.Split)
+	if err != nil {
+		return err
+	}
+	if src.Len() == 0 {
+		return fmt.Errorf("%s: no images", c.Data)
+	}
+	m, err := c.open(ctx, c.Model, io.err)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if n := src.Channels(); n != m.Config.Channels {
+		fmt.Fprintf(io.err, "the images have %d channels, the model %d: its patch embedding is adapted\n", n, m.Config.Channels)
+		if err := m.SetChannels(n); err != nil {
+			return err
+		}
+	}
+	view, err := wholeView(m.Processor, src.Channels(), c.Size)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Model, err)
+	}
+	backend := cpu.New(cpu.Options{})
+	defer backend.Close()
+	b := nn.Builder{Backend: backend, DType: tensor.F32}
+	v, _, err := m.Build(b, hf.Allow{Missing: c.AllowMissing, Unexpected: c.AllowUnexpected})
+	if err != nil {
+		return err
+	}
+	if c.Adapter != "" {
+		if err := applyAdapter(ctx, c.Adapter, b, v, io.err); err != nil {
+			return err
+		}
+	}
+	e, err := newExtractor(b, v, c.Features, c.Layers, view.Views()[0])
+	if err != nil {
+		return err
+	}
+	return c.write(ctx, io, src, view, e)
+}
+
+func applyAdapter(ctx context.Context, name string, b nn.Builder, v *nn.ViT, messages io.Writer) error {
+	dir, err := fetch(ctx, name, messages)
+	if err != nil {
+		return err
+	}
+	a, err := hf.OpenAdapter(dir)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	layers, _, err := a.Apply(b, v)
+	for _, l := range layers {
+		l.Merge(b.Backend)
+	}
+	return err
+}
+
+// wholeView is the model's own preprocessing of a whole picture, for a fixed size of view.
+func wholeView(p *hf.Processor, channels, size int) (*augment.Whole, error) {
+	if !p.Resize || !p.Rescale || !p.Normalize {
+		return nil, errors.New("preprocessor_config.json: do_resize, do_rescale and do_normalize must be true")
+	}
+	if d := p.RescaleFactor*255 - 1; d > 1e-6 || d < -1e-6 {
+		return nil, fmt.Errorf("preprocessor_config.json: rescale_factor is %g; it must be 1/255", p.RescaleFactor)
+	}
+	w := augment.WholeConfig{Channels: channels, Mean: p.Mean, Std: p.Std}
+	switch p.Resample {
+	case hf.Bicubic:
+		w.Filter = augment.Bicubic
+	case hf.Bilinear:
+		w.Filter = augment.Bilinear
+	default:
+		return nil, fmt.Errorf("preprocessor_config.json: resample is %d; only 2 (bilinear) and 3 (bicubic) are supported", p.Resample)
+	}
+	switch {
+	case size < 0:
+		return nil, fmt.Errorf("--size: %d: expected a positive number", size)
+	case size > 0 && p.Size.ShortestEdge > 0 && p.CenterCrop:
+		// The crop keeps its share of the resized picture.
+		w.Height, w.Width = size, size
+		w.ShortSide = max(size, (size*p.Size.ShortestEdge+p.Crop.Height/2)/p.Crop.Height)
+	case size > 0:
+		w.Height, w.Width = size, size
+		if p.Size.ShortestEdge > 0 {
+			w.ShortSide = size
+		}
+	case p.Size.ShortestEdge > 0 && p.CenterCrop:
+		w.Height, w.Width, w.ShortSide = p.Crop.Height, p.Crop.Width, p.Size.ShortestEdge
+	case p.Size.ShortestEdge > 0:
+		return nil, errors.New("preprocessor_config.json: shortest_edge without a centre crop gives pictures of different sizes; say --size")
+	case p.CenterCrop && (p.Crop.Height != p.Size.Height || p.Crop.Width != p.Size.Width):
+		return nil, errors.New("preprocessor_config.json: a centre crop out of a fixed size is not supported; say --size")
+	default:
+		w.Height, w.Width = p.Size.Height, p.Size.Width
+	}
+	return augment.NewWhole(w)
+}
+
+// write runs the images through the model. Rows go to a raw file beside the result first; an interrupted run with
+// the same model, data and options goes on behind the last full row.
+func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor) error {
+	s, err := openSpool(c.Out, c.identity(src, view, e), src.Len(), e.rowLen(), c.Restart)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if s.rows > 0 && s.rows < src.Len() {
+		fmt.Fprintf(io.err, "continuing behind %d of %d images\n", s.rows, src.Len())
+	}
+	if s.rows < src.Len() {
+		if err := c.extract(ctx, io, src, view, e, s); err != nil {
+			return err
+		}
+	}
+	if err := s.finish(c.Out, src, e.shape()); err != nil {
+		return err
+	}
+	fmt.Fprintf(io.out, "%s: %d images, features %v\n", c.Out, src.Len(), e.shape())
+	return nil
+}
+
+// identity is what must agree for an interrupted run to be continued.
+func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *extractor) string {
+	return fmt.Sprintf("dmx embed 1\nmodel %s\nadapter %s\ndata %s\nfeatures %s\nlayers %v\nview %v\nrow %d\n",
+		weightsDigest(e.v), c.Adapter, data.Fingerprint(src), c.Features, c.Layers, view.Views()[0], e.rowLen())
+}
+
+func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, s *spool) error {
+	loader, err := data.NewLoader(data.LoaderConfig{
+		Source: tail{src, s.rows}, Transform: view, BatchSize: c.BatchSize, KeepLast: true, Epochs: 1, Workers: c.Workers,
+	})
+	if err != nil {
+		return err
+	}
+	defer loader.Close()
+	show := newCounter(io.err, src.Len(), s.rows)
+	defer show.close()
+	for s.rows < src.Len() {
+		batch, err := loader.Next(ctx)
+		if err != nil {
+			return err
+		}
+		rows, err := e.run(batch.Views[0])
+		if err == nil {
+			err = s.append(rows)
+		}
+		batch.Release()
+		if err != nil {
+			return err
+		}
+		show.set(s.rows)
+	}
+	return nil
+}
+
+// tail is the samples of a source from one on.
+type tail struct {
+	data.Source
+	from int
+}
+
+func (t tail) Len() int                          { return t.Source.Len() - t.from }
+func (t tail) Decode(i int, m *data.Image) error { return t.Source.Decode(i+t.from, m) }
+func (t tail) Label(i int) (int, bool)           { return t.Source.Label(i + t.from) }
+func (t tail) ID(i int) string                   { return t.Source.ID(i + t.from) }
+
+// counter shows how many images are done and how fast: a bar on a terminal, a line every tenth elsewhere.
+type counter struct {
+	w           io.Writer
+	bar         *progressbar.ProgressBar
+	total, from int
+	shown       int
+	start       time.Time
+}
+
+func newCounter(w io.Writer, total, from int) *counter {
+	c := &counter{w: w, total: total, from: from, shown: from, start: time.Now()}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		c.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(20), progressbar.OptionShowCount(),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionShowIts(), progressbar.OptionSetItsString("img"),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	}
+	return c
+}
+
+func (c *counter) set(done int) {
+	if c.bar != nil {
+		c.bar.Set(done)
+		return
+	}
+	if done < c.total && done-c.shown < max(c.total/10, 1) {
+		return
+	}
+	c.shown = done
+	fmt.Fprintf(c.w, "%d/%d images, %.1f img/s\n", done, c.total, float64(done-c.from)/time.Since(c.start).Seconds())
+}
+
+func (c *counter) close() {
+	if c.bar != nil {
+		c.bar.Clear()
+	}
+}

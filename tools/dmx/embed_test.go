@@ -1,0 +1,251 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/csv"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// pictures writes n colour pictures of two classes and several sizes.
+func pictures(t *testing.T, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	r := tensor.NewRand(1, 0, 0, 0)
+	for i := range n {
+		class := filepath.Join(dir, []string{"cat", "dog"}[i%2])
+		if err := os.MkdirAll(class, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		m := image.NewRGBA(image.Rect(0, 0, 40+5*i, 50))
+		for y := range 50 {
+			for x := range 40 + 5*i {
+				m.Set(x, y, color.RGBA{uint8(r.Intn(256)), uint8(x * 3), uint8(y * 4), 255})
+			}
+		}
+		f, err := os.Create(filepath.Join(class, fmt.Sprintf("%02d.png", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := png.Encode(f, m); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	return dir
+}
+
+// readNPY reads a float32 array of format version 1.
+func readNPY(t *testing.T, path string) (header string, values []float32) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := int(binary.LittleEndian.Uint16(b[8:]))
+	if string(b[:8]) != "\x93NUMPY\x01\x00" || (10+n)%64 != 0 {
+		t.Fatalf("%s: not aligned, or not an npy file", path)
+	}
+	for i := 10 + n; i < len(b); i += 4 {
+		values = append(values, math.Float32frombits(binary.LittleEndian.Uint32(b[i:])))
+	}
+	return strings.TrimSpace(string(b[10 : 10+n])), values
+}
+
+func TestEmbedFormatsAgree(t *testing.T) {
+	dir, out := pictures(t, 7), t.TempDir()
+	npy, csvFile, pq := filepath.Join(out, "f.npy"), filepath.Join(out, "f.csv"), filepath.Join(out, "f.parquet")
+	for i, file := range []string{npy, csvFile, pq} {
+		args := []string{"embed", "--model", modelDir + "dinov2", "--data", dir, "--out", file, "--features", "cls+mean", "--size", "56", "--batch-size", fmt.Sprint(2 + i)}
+		if code, _, errOut := dmx(t, args...); code != 0 {
+			t.Fatal(errOut)
+		}
+	}
+	header, values := readNPY(t, npy)
+	if header != "{'descr': '<f4', 'fortran_order': False, 'shape': (7, 48), }" {
+		t.Errorf("header %s", header)
+	}
+	f, err := os.Open(csvFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	records, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := parquet.ReadFile[embedding](pq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(records) != 8 || len(rows) != 7 || len(values) != 7*48 {
+		t.Fatalf("%d csv records, %d parquet rows, %d npy values", len(records), len(rows), len(values))
+	}
+	for i, r := range rows {
+		rec := records[i+1]
+		if r.ID != rec[0] || *r.Class != rec[2] || fmt.Sprint(*r.Label) != rec[1] {
+			t.Errorf("row %d: %s %d %s against %v", i, r.ID, *r.Label, *r.Class, rec[:3])
+		}
+		for k, v := range r.Embedding {
+			var c float32
+			fmt.Sscan(rec[3+k], &c)
+			if v != values[i*48+k] || c != v {
+				t.Fatalf("row %d feature %d: parquet %g, csv %g, npy %g", i, k, v, c, values[i*48+k])
+			}
+		}
+	}
+	samples, err := os.ReadFile(npy + ".samples.csv")
+	if err != nil || strings.Count(string(samples), "\n") != 8 || !strings.Contains(string(samples), "dog") {
+		t.Errorf("samples: %v\n%s", err, samples)
+	}
+	left, _ := filepath.Glob(filepath.Join(out, "*.part*"))
+	if len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestEmbedFeatures(t *testing.T) {
+	dir, out := pictures(t, 3), t.TempDir()
+	get := func(args ...string) (string, []float32) {
+		file := filepath.Join(out, "f.npy")
+		code, _, errOut := dmx(t, append([]string{"embed", "--model", modelDir + "dinov2-registers", "--data", dir, "--out", file, "--size", "64"}, args...)...)
+		if code != 0 {
+			t.Fatal(errOut)
+		}
+		return readNPY(t, file)
+	}
+	_, cls := get()
+	_, mean := get("--features", "mean")
+	header, patches := get("--features", "patches")
+	if !strings.Contains(header, "(3, 16, 24)") {
+		t.Errorf("patches: %s", header)
+	}
+	for i := range 3 {
+		for k := range 24 {
+			sum := 0.0
+			for p := range 16 {
+				sum += float64(patches[(i*16+p)*24+k])
+			}
+			if math.Abs(sum/16-float64(mean[i*24+k])) > 1e-6 {
+				t.Fatalf("image %d: the mean of the patches is %g, mean says %g", i, sum/16, mean[i*24+k])
+			}
+		}
+	}
+	// The last block before the norm, and both blocks joined.
+	header, two := get("--layers", "1,2", "--features", "cls")
+	if !strings.Contains(header, "(3, 48)") {
+		t.Errorf("two layers: %s", header)
+	}
+	_, last := get("--layers", "2")
+	for i := range 3 {
+		for k := range 24 {
+			if two[i*48+24+k] != last[i*24+k] {
+				t.Fatal("the second of two layers differs from the layer alone")
+			}
+			if last[i*24+k] == cls[i*24+k] {
+				t.Fatal("the hidden state equals the normed output")
+			}
+		}
+	}
+}
+
+// A run cut off in the middle is continued, to the bits of an unbroken one; other options start anew.
+func TestEmbedResumes(t *testing.T) {
+	dir, out := pictures(t, 6), t.TempDir()
+	whole, cut := filepath.Join(out, "whole.npy"), filepath.Join(out, "cut.npy")
+	args := func(file string, more ...string) []string {
+		return append([]string{"embed", "--model", modelDir + "dinov3", "--data", dir, "--out", file, "--size", "64", "--batch-size", "2"}, more...)
+	}
+	if code, _, errOut := dmx(t, args(whole)...); code != 0 {
+		t.Fatal(errOut)
+	}
+	_, want := readNPY(t, whole)
+	// What an interrupted run leaves: its identity, two rows and a half.
+	interrupt := func() {
+		raw := make([]byte, 0, 4*24*3)
+		for _, v := range want[:24*2+12] {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+		}
+		if err := os.WriteFile(cut+".part", raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The identity comes from a run that fails at its end: its result's place is taken by a folder.
+	if err := os.Mkdir(cut, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, _ := dmx(t, args(cut)...); code != 1 {
+		t.Fatal("a result over a folder went through")
+	}
+	if err := os.Remove(cut); err != nil {
+		t.Fatal(err)
+	}
+	id, err := os.ReadFile(cut + ".part.id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	interrupt()
+	code, _, errOut := dmx(t, args(cut)...)
+	if code != 0 || !strings.Contains(errOut, "continuing behind 2 of 6 images") {
+		t.Fatalf("exit code %d: %s", code, errOut)
+	}
+	_, got := readNPY(t, cut)
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("value %d is %g, want %g", i, got[i], want[i])
+		}
+	}
+	for _, more := range [][]string{{"--features", "mean"}, {"--restart"}} {
+		interrupt()
+		if err := os.WriteFile(cut+".part.id", id, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errOut := dmx(t, args(cut, more...)...); code != 0 || strings.Contains(errOut, "continuing") {
+			t.Errorf("%v: exit code %d: %s", more, code, errOut)
+		}
+	}
+}
+
+// Grey images meet a model of colour: its patch embedding is adapted rather than the images tripled.
+func TestEmbedGrey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f.npy")
+	code, _, errOut := dmx(t, "embed", "--model", modelDir+"dinov3", "--adapter", modelDir+"peft-dinov3", "--data", "builtin:fashion-mnist", "--split", "test", "--size", "16", "--batch-size", "250", "--out", file)
+	if code != 0 || !strings.Contains(errOut, "the images have 1 channels, the model 3") {
+		t.Fatalf("exit code %d: %s", code, errOut)
+	}
+	if header, _ := readNPY(t, file); !strings.Contains(header, "(1000, 24)") {
+		t.Errorf("header %s", header)
+	}
+}
+
+func TestEmbedMistakes(t *testing.T) {
+	dir := pictures(t, 2)
+	out := filepath.Join(t.TempDir(), "f.npy")
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--out", "f.txt"}, 2, "--out: f.txt"},
+		{[]string{"--out", out, "--layers", "3"}, 2, "blocks 1 to 2"},
+		{[]string{"--out", out, "--batch-size", "0"}, 2, "--batch-size"},
+		{[]string{"--out", out, "--features", "all"}, 2, "--features"},
+		{[]string{"--out", out, "--size", "4"}, 1, "smaller than one patch"},
+	} {
+		args := append([]string{"embed", "--model", modelDir + "dinov2", "--data", dir}, c.args...)
+		if code, _, errOut := dmx(t, args...); code != c.code || !strings.Contains(errOut, c.want) {
+			t.Errorf("%v: exit code %d: %s", c.args, code, errOut)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// modelDir is the room whose fixtures these tests read.
+const modelDir = "../../nn/hf/testdata/"
+
+func TestModelInspect(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{[]string{"dinov2-registers"}, 0, []string{"dinov2_with_registers (hf tensor names)", "CLS, 4 registers", "38 tensors loaded", "loaded      embeddings.register_tokens"}},
+		{[]string{"dinov3-gated"}, 0, []string{"rotary, theta 100", "MLP gated 48"}},
+		{[]string{"timm-uni2"}, 0, []string{"dinov2_with_registers (timm tensor names)", "8 registers", "from reg_token", "bicubic with antialias"}},
+		{[]string{"meta-dino/checkpoint.pth", "--heads", "2"}, 0, []string{"vit (dino tensor names under teacher.backbone.)", "2 heads", "a head, not part of the trunk", "not a tensor but the number 3"}},
+		{[]string{"meta-dino/checkpoint.pth", "--branch", "student"}, 0, []string{"under student.module.backbone."}},
+		{[]string{"peft-vit"}, 1, []string{"no vision transformer found"}},
+		{[]string{"nowhere/at/all"}, 1, []string{"neither an existing file or folder nor a Hugging Face id"}},
+	} {
+		code, out, errOut := dmx(t, append([]string{"model", "inspect", modelDir + c.args[0]}, c.args[1:]...)...)
+		if code != c.code {
+			t.Errorf("%v: exit code %d: %s", c.args, code, errOut)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(out+errOut, w) {
+				t.Errorf("%v: output lacks %q:\n%.1500s%s", c.args, w, out, errOut)
+			}
+		}
+	}
+}
+
+// To every naming and back: nothing differs.
+func TestModelConvertThereAndBack(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		model, to, file string
+		back            []string
+	}{
+		{"vit", "dino", "v1.pth", []string{"--heads", "2"}},
+		{"dinov2", "dinov2", "v2.pth", []string{"--heads", "2"}},
+		{"dinov2-registers-swiglu", "dinov2", "v2.safetensors", []string{"--heads", "2"}},
+		{"dinov3-gated", "dinov3", "v3.safetensors", []string{"--heads", "2"}},
+		{"dinov3", "timm", "v3.pth", []string{"--heads", "2"}},
+		{"dinov2-swiglu", "timm", "t.safetensors", []string{"--heads", "2", "--interpolation", "size"}},
+	} {
+		file, again := filepath.Join(dir, c.file), filepath.Join(dir, c.model)
+		if code, _, errOut := dmx(t, "model", "convert", modelDir+c.model, "--to", c.to, "--out", file); code != 0 {
+			t.Errorf("%s to %s: %s", c.model, c.to, errOut)
+			continue
+		}
+		if code, _, errOut := dmx(t, append([]string{"model", "convert", file, "--to", "hf", "--out", again}, c.back...)...); code != 0 {
+			t.Errorf("%s back from %s: %s", c.model, c.to, errOut)
+			continue
+		}
+		_, out, _ := dmx(t, "model", "diff", modelDir+c.model, again)
+		for _, line := range strings.Split(out, "\n") {
+			ok := line == "" || strings.Contains(line, "same bits") || strings.HasPrefix(strings.TrimSpace(line), "tensor ") ||
+				// What a naming has no place for: unused tensors and what the tensors cannot tell.
+				strings.Contains(line, "pooler.dense") || strings.Contains(line, "mask_token") || strings.HasPrefix(line, "layer_norm_eps") || strings.HasPrefix(line, "image_size")
+			if !ok {
+				t.Errorf("%s by way of %s: %s", c.model, c.to, line)
+			}
+		}
+	}
+}
+
+func TestModelConvertOptions(t *testing.T) {
+	dir := t.TempDir()
+	code, _, errOut := dmx(t, "model", "convert", modelDir+"dinov2", "--to", "hf", "--out", dir, "--dtype", "bf16", "--channels", "1")
+	if code != 0 {
+		t.Fatal(errOut)
+	}
+	_, out, _ := dmx(t, "model", "inspect", dir)
+	for _, w := range []string{"input          1 channels", "BF16, 0.0 MB", "mean [0.449]"} {
+		if !strings.Contains(out, w) {
+			t.Errorf("output lacks %q:\n%s", w, out)
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(raw, &m); err != nil || m["torch_dtype"] != "bfloat16" || m["num_channels"] != 1.0 {
+		t.Errorf("config: %v, %s", err, raw)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--to", "dinov3", "--out", dir + "/x.pth"}, 1, "another architecture"},
+		{[]string{"--to", "dino", "--out", dir}, 2, "--out"},
+		{[]string{"--to", "hf", "--out", dir + "/x.pth"}, 2, "written to a folder"},
+		{[]string{"--to", "keras", "--out", dir}, 2, "--to"},
+	} {
+		code, _, errOut := dmx(t, append([]string{"model", "convert", modelDir + "dinov2"}, c.args...)...)
+		if code != c.code || !strings.Contains(errOut, c.want) {
+			t.Errorf("%v: exit code %d: %s", c.args, code, errOut)
+		}
+	}
+}
+
+func TestModelDiff(t *testing.T) {
+	if code, out, _ := dmx(t, "model", "diff", modelDir+"vit", modelDir+"vit"); code != 0 || !strings.Contains(out, "42 of 42 tensors") && !strings.Contains(out, "are the same bits") {
+		t.Errorf("a model and itself: %d\n%s", code, out)
+	}
+	code, out, errOut := dmx(t, "model", "diff", modelDir+"dinov2", modelDir+"dinov2-registers")
+	if code != 1 || !strings.Contains(errOut, "the models differ") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	for _, w := range []string{"family: dinov2 and dinov2_with_registers", "patch_size: 14 and 16", "only in " + modelDir + "dinov2-registers", "[24 3 14 14] and [24 3 16 16]"} {
+		if !strings.Contains(out, w) {
+			t.Errorf("output lacks %q:\n%s", w, out)
+		}
+	}
+}
+
+// A merged adapter taken out of the model again is the same function.
+func TestAdapterMergeAndExtract(t *testing.T) {
+	dir := t.TempDir()
+	merged, adapter, again := filepath.Join(dir, "merged"), filepath.Join(dir, "adapter"), filepath.Join(dir, "again")
+	steps := [][]string{
+		{"adapter", "merge", modelDir + "dinov3", modelDir + "peft-dinov3", "--out", merged},
+		{"adapter", "extract", modelDir + "dinov3", merged, "--rank", "4", "--target-modules", "q_proj,v_proj,o_proj", "--out", adapter},
+		{"adapter", "merge", modelDir + "dinov3", adapter, "--out", again},
+	}
+	for _, s := range steps {
+		code, out, errOut := dmx(t, s...)
+		if code != 0 {
+			t.Fatalf("%v: %s", s, errOut)
+		}
+		if s[1] == "extract" && (!strings.Contains(out, "layer.1.attention.v_proj  ") || !strings.Contains(out, "100.00 %") || !strings.Contains(errOut, "are not in the adapter")) {
+			t.Errorf("extract said\n%s%s", out, errOut)
+		}
+	}
+	// The biases that peft-dinov3 trained are not low-rank; the weights are back to rounding.
+	_, out, _ := dmx(t, "model", "diff", merged, again)
+	for _, line := range strings.Split(out, "\n") {
+		f := strings.Fields(line)
+		if len(f) == 3 && strings.HasSuffix(f[0], "proj.weight") && f[2] > "1e-06" && !strings.Contains(f[2], "e-") {
+			t.Errorf("after extraction: %s", line)
+		}
+	}
+	if code, _, errOut := dmx(t, "adapter", "merge", modelDir+"vit", modelDir+"peft-dinov3", "--out", again); code != 1 || !strings.Contains(errOut, "no such module") {
+		t.Errorf("an adapter of another model: %d, %s", code, errOut)
+	}
+}
