@@ -53,7 +53,7 @@ func fromYCbCr(p *image.YCbCr, m *Image) {
 	row.resize(w + 8)
 	r, g, b := m.Plane8(0), m.Plane8(1), m.Plane8(2)
 	for y := range h {
-		cb, cr := p.Cb[:0], p.Cr[:0]
+		var cb, cr []byte
 		switch {
 		case wide == 1 && tall == 1:
 			cb, cr = p.Cb[y*p.CStride:y*p.CStride+w], p.Cr[y*p.CStride:y*p.CStride+w]

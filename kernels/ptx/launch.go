@@ -24,7 +24,6 @@ type launch struct {
 	shared      *shared
 	findings    Findings
 	seen        map[findingKey]bool
-	fatal       bool
 
 	// the running block
 	cta      [3]int

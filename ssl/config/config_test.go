@@ -104,7 +104,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown centering", "train:\n  centering: sinkhorn\n", "", "run.yaml:2: train.centering: sinkhorn: expected centering or sinkhorn_knopp; the default is centering"},
 		{"misspelt choice", "train:\n  centering: centring\n", "", "run.yaml:2: train.centering: centring: expected centering or sinkhorn_knopp; did you mean centering?"},
 		{"crop no multiple of patch", "crops:\n  local_crops_size: 96\n", "", "run.yaml:2: crops.local_crops_size: 96: expected a multiple of the patch size 14; set crops.local_crops_size=98"},
-		{"warm-up longer than run", "train:\n  max_iterations: 500\n", "", "configuration: train.warmup_iterations: 10000: expected less than train.max_iterations (500); set train.warmup_iterations=50, or a longer run"},
+		{"warm-up longer than run", "train:\n  max_iterations: 500\n", "", "run.yaml: train.warmup_iterations: 10000: expected less than train.max_iterations (500); set train.warmup_iterations=50, or a longer run"},
 		{"shared head", "ibot:\n  loss_weight: 1\n  out_dim: 4096\n", "", "run.yaml:3: ibot.out_dim: 4096: expected dino_head.out_dim (65536), because the head is shared; set ibot.out_dim=65536, or train.ibot_separate_head=true"},
 		{"global crops", "crops:\n  global_crops_number: 3\n", "", "run.yaml:2: crops.global_crops_number: 3: expected a whole number equal to 2; the default is 2"},
 		{"unknown model", "train:\n  model_type: dinov2-bas\n", "", "run.yaml:2: train.model_type: dinov2-bas: unknown model; did you mean facebook/dinov2-base?"},

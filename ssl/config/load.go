@@ -81,6 +81,7 @@ type reader struct {
 	byPath map[string]field
 	known  []string
 	origin map[string]place
+	source string // the file read, for mistakes that lie in a default it keeps
 	errs   Errors
 }
 
@@ -106,7 +107,12 @@ func (r *reader) finish(overrides []string) (*Config, error) {
 		return nil, r.errs
 	}
 	r.fillModel()
-	r.errs = append(r.errs, r.config.check(func(path string) place { return r.origin[path] })...)
+	r.errs = append(r.errs, r.config.check(func(path string) place {
+		if at, ok := r.origin[path]; ok {
+			return at
+		}
+		return place{file: r.source}
+	})...)
 	if len(r.errs) > 0 {
 		return nil, r.errs
 	}
@@ -117,6 +123,7 @@ var yamlLine = regexp.MustCompile(`line (\d+): `)
 
 // file reads one YAML document.
 func (r *reader) file(name string, text []byte) {
+	r.source = name
 	fail := func(line int, want, fix string) {
 		r.errs = append(r.errs, &Error{File: name, Line: line, Want: want, Fix: fix})
 	}
