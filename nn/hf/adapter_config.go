@@ -88,6 +88,7 @@ func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
 			}
 			c.RankPattern[k] = o.integer(k, 0, 1, 1<<14)
 			checkPattern(o, k)
+			o.notNull(k)
 		}
 		f.join("rank_pattern", o)
 	}
@@ -98,6 +99,7 @@ func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
 			}
 			c.AlphaPattern[k] = o.number(k, 0)
 			checkPattern(o, k)
+			o.notNull(k)
 		}
 		f.join("alpha_pattern", o)
 	}
@@ -121,6 +123,13 @@ func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
 func (f *fields) join(key string, o *fields) {
 	if f.err == nil && o.err != nil {
 		f.err = fmt.Errorf("%s: %w", key, o.err)
+	}
+}
+
+// notNull refuses null where it has no meaning of its own.
+func (f *fields) notNull(key string) {
+	if _, ok := f.get(key); !ok {
+		f.fail(key, "null", "a number")
 	}
 }
 

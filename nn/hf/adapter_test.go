@@ -153,6 +153,8 @@ func TestAdapterConfigRejects(t *testing.T) {
 		`{` + base + `,"lora_dropout":1}`:            "lora_dropout",
 		`{` + base + `,"rank_pattern":{"(":4}}`:      "regular expression",
 		`{` + base + `,"rank_pattern":{"x":"y"}}`:    "rank_pattern",
+		`{` + base + `,"rank_pattern":{"x":null}}`:   "x is null",
+		`{` + base + `,"alpha_pattern":{"x":null}}`:  "x is null",
 		`{"peft_type":"LORA","target_modules":"("}`:  "regular expression",
 		`{"peft_type":"LORA","peft_type":"LORA"}`:    "occurs twice",
 		`{"peft_type":"LORA","target_modules":1}`:    "target_modules",
