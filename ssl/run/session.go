@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ type session struct {
 
 // start opens everything in the order that leaves nothing behind when the input is bad: images and settings
 // and model before the run folder.
-func start(c *config.Config, o Options) (_ *session, err error) {
+func start(ctx context.Context, c *config.Config, o Options) (_ *session, err error) {
 	im, err := openImages(c)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func start(c *config.Config, o Options) (_ *session, err error) {
 	if err := im.openEval(c); err != nil {
 		return nil, err
 	}
-	initial, err := openInitial(c, im.train.Channels())
+	initial, err := openInitial(ctx, c, im.train.Channels(), o.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func Train(ctx context.Context, c *config.Config, o Options) (*Summary, error) {
 	if done, err := finished(c, o); done != nil || err != nil {
 		return done, err
 	}
-	s, err := start(c, o)
+	s, err := start(ctx, c, o)
 	if err != nil {
 		return nil, err
 	}

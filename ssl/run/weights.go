@@ -1,32 +1,41 @@
 package run
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
+	"github.com/dino-mx/dmx/nn/hf/hub"
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
 // initial is where the backbone's shape and first weights come from: the configuration and a random draw, or a
-// folder in Hugging Face form.
+// model in Hugging Face form: a folder, or a repository of the hub or its cache.
 type initial struct {
 	config  nn.ViTConfig
 	weights *hf.Checkpoint // nil for a random draw
 }
 
 // openInitial finds the shape and, where the configuration asks for them, the weights.
-func openInitial(c *config.Config, channels int) (*initial, error) {
+func openInitial(ctx context.Context, c *config.Config, channels int, say func(level, message string)) (*initial, error) {
 	t := &c.Train
 	path := t.CheckpointPath
 	key := "train.checkpoint_path"
 	if t.UsePretrained {
-		path, key = t.ModelType, "train.model_type"
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("train.model_type: %s: no folder of that name; this version does not fetch weights: put the folder there, or set train.use_pretrained=false to start from random weights", path)
+		key = "train.model_type"
+		client, err := hub.FromEnv(os.Getenv)
+		if err == nil {
+			client.Progress = func(file string, done, total int64) {
+				if done == total {
+					say("INFO", fmt.Sprintf("downloaded %s of %s (%.1f MB)", file, t.ModelType, float64(total)/1e6))
+				}
+			}
+			path, err = client.Resolve(ctx, t.ModelType)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("train.model_type: %w; give a model folder, or set train.use_pretrained=false to start from random weights", err)
 		}
 	}
 	if path == "" {
@@ -60,7 +69,7 @@ func (in *initial) load(s *session) error {
 	if err != nil {
 		return fmt.Errorf("initial weights: %w", err)
 	}
-	s.say("INFO", fmt.Sprintf("initial weights %s: %v", in.weights.Path, report))
+	s.say("INFO", fmt.Sprintf("initial weights %s: %s", in.weights.Path, report.Summary()))
 	return s.trainer.Adopt()
 }
 
@@ -86,7 +95,7 @@ func (s *session) exportTeacher(dir string) error {
 	if s.c.Dataset.Resize {
 		proc.Kind, proc.Size, proc.CenterCrop = hf.ViTProcessor, hf.Size{Height: size[0], Width: size[1]}, false
 	}
-	return hf.Save(dir, v, s.backend, &hf.Config{ViTConfig: v.Config}, proc, hf.SaveOptions{})
+	return hf.Save(dir, v, s.backend, &hf.Config{ViTConfig: v.Config}, proc, hf.SaveOptions{Pooler: true})
 }
 
 // perChannel repeats a single value for every channel.

@@ -58,7 +58,7 @@ func (c *mergeCmd) Run(ctx context.Context, io streams) error {
 	for _, l := range layers {
 		l.Merge(backend)
 	}
-	if err := hf.Save(c.Out, v, backend, base.Config, base.Processor, hf.SaveOptions{}); err != nil {
+	if err := hf.Save(c.Out, v, backend, base.Config, base.Processor, hf.SaveOptions{Pooler: true}); err != nil {
 		return err
 	}
 	fmt.Fprintf(io.out, "%s: %d layers merged\n", c.Out, len(layers))

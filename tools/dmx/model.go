@@ -142,7 +142,7 @@ func (c *convertCmd) Run(ctx context.Context, io streams) error {
 	}
 	dtype := map[string]safetensors.DType{"f32": safetensors.F32, "f16": safetensors.F16, "bf16": safetensors.BF16}[c.DType]
 	if naming == hf.NamingHF {
-		err = m.SaveTo(c.Out, hf.SaveOptions{DType: dtype, MaxShard: c.Shard * 1_000_000})
+		err = m.SaveTo(c.Out, hf.SaveOptions{DType: dtype, MaxShard: c.Shard * 1_000_000, Pooler: true})
 	} else {
 		err = exportFile(m, naming, c.Out, dtype, io.err)
 	}
