@@ -15,6 +15,8 @@ type Driver interface {
 	CopyIn(dst uint64, src []byte) error
 	CopyOut(dst []byte, src uint64) error
 	Copy(dst, src uint64, bytes int) error
+	// TensorMap encodes m for kernels that take a map by value.
+	TensorMap(m TensorMap) ([128]byte, error)
 	// Launch asks for one kernel; it may return before the kernel has run.
 	Launch(l *Launch) error
 	// Sync waits until all work asked for is done and returns the first fault.

@@ -10,21 +10,31 @@ import (
 // finding is an error of the launch.
 type Driver struct {
 	Machine *Machine
+	info    cuda.Info
 }
 
 var _ cuda.Driver = (*Driver)(nil)
 
-// NewDriver emulates a device with the given bytes of memory. seed chooses the schedule.
+// NewDriver emulates a device of compute capability 8.0 (an A100) with the given bytes of memory. seed chooses the
+// schedule.
 func NewDriver(memory int, seed uint64) *Driver {
+	return newDriver(memory, seed, cuda.Info{Major: 8, SMs: 108, SharedPerBlock: 163 << 10})
+}
+
+// NewHopperDriver emulates a device of compute capability 9.0 (an H100).
+func NewHopperDriver(memory int, seed uint64) *Driver {
+	return newDriver(memory, seed, cuda.Info{Major: 9, SMs: 132, SharedPerBlock: SharedLimit})
+}
+
+func newDriver(memory int, seed uint64, info cuda.Info) *Driver {
 	m := NewMachine(memory)
 	m.Seed = seed
-	return &Driver{Machine: m}
+	info.Name, info.Emulated, info.TotalMemory = "PTX interpreter", true, memory
+	return &Driver{Machine: m, info: info}
 }
 
 // Info describes the emulated device.
-func (d *Driver) Info() cuda.Info {
-	return cuda.Info{Name: "PTX interpreter", Emulated: true, Major: 8, SMs: 108, SharedPerBlock: 163 << 10, TotalMemory: d.Machine.Limit()}
-}
+func (d *Driver) Info() cuda.Info { return d.info }
 
 // Load parses and compiles a module.
 func (d *Driver) Load(name, src string) (cuda.Module, error) {
@@ -32,14 +42,34 @@ func (d *Driver) Load(name, src string) (cuda.Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	if err := d.runs(mod.Target); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	p, err := d.Machine.Load(mod)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return module{p}, nil
+	return module{p, d.info.SharedPerBlock}, nil
 }
 
-type module struct{ p *Program }
+// runs checks that the device executes PTX for target, for example "sm_80" (that and every later one) or "sm_90a"
+// (that one only).
+func (d *Driver) runs(target string) error {
+	var sm int
+	var suffix string
+	if n, err := fmt.Sscanf(target, "sm_%d%s", &sm, &suffix); n == 0 {
+		return fmt.Errorf("ptx: .target %q: %w", target, err)
+	}
+	if have := 10*d.info.Major + d.info.Minor; sm > have || suffix == "a" && sm != have {
+		return fmt.Errorf("ptx: .target %s does not run on compute capability %d.%d", target, d.info.Major, d.info.Minor)
+	}
+	return nil
+}
+
+type module struct {
+	p      *Program
+	shared int // bytes a block may have
+}
 
 type function struct {
 	p    *Program
@@ -52,8 +82,8 @@ func (m module) Function(name string, shared int) (cuda.Function, error) {
 	if k == nil {
 		return nil, fmt.Errorf("ptx: the module has no kernel %s", name)
 	}
-	if n := k.SharedLen + shared; n > SharedLimit {
-		return nil, fmt.Errorf("ptx: kernel %s: %d bytes of shared memory, at most %d fit", name, n, SharedLimit)
+	if n := k.SharedLen + shared; n > m.shared {
+		return nil, fmt.Errorf("ptx: kernel %s: %d bytes of shared memory, at most %d fit", name, n, m.shared)
 	}
 	return function{m.p, name}, nil
 }
@@ -77,6 +107,16 @@ func (d *Driver) CopyOut(dst []byte, src uint64) error { return d.Machine.Read(d
 
 // Copy copies bytes inside the device.
 func (d *Driver) Copy(dst, src uint64, bytes int) error { return d.Machine.Copy(dst, src, bytes) }
+
+// TensorMap encodes a matrix for the emulated copy engine, which knows its own maps by a magic number.
+func (d *Driver) TensorMap(m cuda.TensorMap) ([128]byte, error) {
+	if err := m.Check(); err != nil {
+		return [128]byte{}, err
+	}
+	t := tensorMap{addr: m.Addr, elem: m.ElemBytes, swizzle: m.Swizzle, rank: 2, dims: [5]int{m.Cols, m.Rows},
+		strides: [5]int{m.ElemBytes, m.RowBytes}, box: [5]int{m.BoxCols, m.BoxRows}}
+	return t.encode(), nil
+}
 
 // Launch runs a kernel to its end.
 func (d *Driver) Launch(l *cuda.Launch) error {

@@ -2,6 +2,8 @@
 
 #include "companion.h"
 
+#include <string.h>
+
 #define WITH(ctx, call) \
   CUresult r = cuCtxSetCurrent(ctx); \
   return r ? r : (call)
@@ -34,6 +36,20 @@ CUresult dmx_copy(CUcontext ctx, CUdeviceptr dst, CUdeviceptr src, size_t bytes)
 CUresult dmx_alloc(CUcontext ctx, CUdeviceptr *p, size_t bytes) { WITH(ctx, cuMemAlloc(p, bytes)); }
 CUresult dmx_free(CUcontext ctx, CUdeviceptr p) { WITH(ctx, cuMemFree(p)); }
 CUresult dmx_memory(CUcontext ctx, size_t *free_bytes, size_t *total) { WITH(ctx, cuMemGetInfo(free_bytes, total)); }
+
+// A matrix of rows of dims[0] elements of CUtensorMapDataType type. No interleaving (0), L2 promotion to 256 bytes
+// (3), zeros outside the matrix (0). The driver wants the map aligned to 64 bytes; out is 128 bytes anywhere.
+CUresult dmx_tensor_map(CUcontext ctx, void *out, unsigned int type, CUdeviceptr addr, const unsigned long long *dims, unsigned long long row_bytes, const unsigned int *box, unsigned int swizzle) {
+  _Alignas(64) CUtensorMap map;
+  cuuint64_t extent[] = {dims[0], dims[1]};
+  cuuint32_t step[] = {1, 1};
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  r = cuTensorMapEncodeTiled(&map, type, 2, (void *)(uintptr_t)addr, extent, (cuuint64_t[]){row_bytes}, box, step, 0, swizzle, 3, 0);
+  if (!r) memcpy(out, &map, sizeof map);
+  return r;
+}
+
 CUresult dmx_sync(CUcontext ctx) { WITH(ctx, cuCtxSynchronize()); }
 
 const char *dmx_error(CUresult r) {

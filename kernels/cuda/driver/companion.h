@@ -10,5 +10,6 @@ CUresult dmx_copy(CUcontext ctx, CUdeviceptr dst, CUdeviceptr src, size_t bytes)
 CUresult dmx_alloc(CUcontext ctx, CUdeviceptr *p, size_t bytes);
 CUresult dmx_free(CUcontext ctx, CUdeviceptr p);
 CUresult dmx_memory(CUcontext ctx, size_t *free_bytes, size_t *total);
+CUresult dmx_tensor_map(CUcontext ctx, void *out, unsigned int type, CUdeviceptr addr, const unsigned long long *dims, unsigned long long row_bytes, const unsigned int *box, unsigned int swizzle);
 CUresult dmx_sync(CUcontext ctx);
 const char *dmx_error(CUresult r);

@@ -154,6 +154,20 @@ func (d *Driver) Copy(dst, src uint64, bytes int) error {
 	return failure("copy on the device", C.dmx_copy(d.ctx, C.CUdeviceptr(dst), C.CUdeviceptr(src), C.size_t(bytes)))
 }
 
+// TensorMap encodes a matrix for the bulk copy engine.
+func (d *Driver) TensorMap(m cuda.TensorMap) (out [128]byte, err error) {
+	if err := m.Check(); err != nil {
+		return out, err
+	}
+	// Numbers of CUtensorMapDataType and CUtensorMapSwizzle.
+	types := map[int]C.uint{2: 9, 4: 7}
+	swizzles := map[int]C.uint{0: 0, 32: 1, 64: 2, 128: 3}
+	dims := [2]C.ulonglong{C.ulonglong(m.Cols), C.ulonglong(m.Rows)}
+	box := [2]C.uint{C.uint(m.BoxCols), C.uint(m.BoxRows)}
+	r := C.dmx_tensor_map(d.ctx, unsafe.Pointer(&out), types[m.ElemBytes], C.CUdeviceptr(m.Addr), &dims[0], C.ulonglong(m.RowBytes), &box[0], swizzles[m.Swizzle])
+	return out, failure("encode a tensor map", r)
+}
+
 // Launch queues a kernel.
 func (d *Driver) Launch(l *cuda.Launch) error {
 	shape := [7]C.uint{C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Grid[2]), C.uint(l.Block[0]), C.uint(l.Block[1]), C.uint(l.Block[2]), C.uint(l.Shared)}
