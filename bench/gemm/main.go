@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/dino-mx/dmx/bench/peer"
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
 )
 
@@ -74,7 +75,7 @@ func run(isaName, out, python string, rounds int, only string) error {
 		defer f.Close()
 		w = io.MultiWriter(f, os.Stdout)
 	}
-	t := newTable(w, isa, contestants, "go run -tags cpu ./bench/gemm "+strings.Join(shownArgs(), " "))
+	t := newTable(w, isa, contestants, "go run -tags cpu ./bench/gemm "+peer.ShownArgs())
 	for _, threads := range []int{1, 2} {
 		for _, s := range shapes() {
 			if !strings.Contains(s.name(), only) {
@@ -89,17 +90,4 @@ func run(isaName, out, python string, rounds int, only string) error {
 	}
 	t.summary()
 	return nil
-}
-
-// shownArgs are the arguments without the path of the Python, which says nothing elsewhere.
-func shownArgs() []string {
-	args := append([]string(nil), os.Args[1:]...)
-	for i, a := range args {
-		if i > 0 && strings.TrimLeft(args[i-1], "-") == "python" {
-			args[i] = "PYTHON"
-		} else if strings.HasPrefix(strings.TrimLeft(a, "-"), "python=") {
-			args[i] = "--python=PYTHON"
-		}
-	}
-	return args
 }

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"slices"
 	"time"
 
+	"github.com/dino-mx/dmx/bench/peer"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu/gemm"
 	"github.com/dino-mx/dmx/kernels/cpu/pool"
@@ -74,18 +74,10 @@ func measure(s shape, threads, rounds int, contestants []contestant) (result, er
 		}
 	}
 	for _, v := range speeds {
-		r.speed = append(r.speed, median(v))
+		r.speed = append(r.speed, peer.Median(v))
 	}
-	r.peak, r.share = median(peaks), median(shares)
+	r.peak, r.share = peer.Median(peaks), peer.Median(shares)
 	return r, nil
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
-	}
-	return v[len(v)/2]
 }
 
 // ours is the engine's product.

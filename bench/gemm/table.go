@@ -3,12 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
-	"time"
 
-	"github.com/klauspost/cpuid/v2"
-
+	"github.com/dino-mx/dmx/bench/peer"
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
 )
 
@@ -22,8 +19,7 @@ type table struct {
 func newTable(w io.Writer, isa vec.ISA, contestants []contestant, command string) *table {
 	t := &table{w: w, contestants: contestants}
 	fmt.Fprintf(w, "# Matrix product, f32, %s\n\n", isa)
-	fmt.Fprintf(w, "- Machine: %s, %d cores; L2 %d KiB, L3 %d KiB\n", strings.TrimSpace(cpuid.CPU.BrandName), runtime.NumCPU(), cpuid.CPU.Cache.L2>>10, cpuid.CPU.Cache.L3>>10)
-	fmt.Fprintf(w, "- Date: %s; %s\n", time.Now().UTC().Format("2006-01-02"), runtime.Version())
+	fmt.Fprint(w, peer.Machine())
 	fmt.Fprintf(w, "- Command: `%s`\n", strings.TrimSpace(command))
 	for _, c := range contestants[1:] {
 		fmt.Fprintf(w, "- Against: %s\n", c.name())
@@ -68,9 +64,9 @@ func (t *table) summary() {
 			ratios[i] = append(ratios[i], r.speed[0]/v)
 		}
 	}
-	fmt.Fprintf(t.w, "\n- Share of peak, median of all rows: %.0f %%\n", 100*median(all))
+	fmt.Fprintf(t.w, "\n- Share of peak, median of all rows: %.0f %%\n", 100*peer.Median(all))
 	if len(large) > 0 {
-		fmt.Fprintf(t.w, "- Share of peak where M >= 1000: median %.0f %%, least %.0f %% (%s)\n", 100*median(large), 100*least, worst)
+		fmt.Fprintf(t.w, "- Share of peak where M >= 1000: median %.0f %%, least %.0f %% (%s)\n", 100*peer.Median(large), 100*least, worst)
 	}
 	for i, c := range t.contestants[1:] {
 		better := 0
@@ -79,6 +75,6 @@ func (t *table) summary() {
 				better++
 			}
 		}
-		fmt.Fprintf(t.w, "- Ratio to %s: median %.2f; at least 1 in %d of %d rows\n", c.name(), median(ratios[i+1]), better, len(ratios[i+1]))
+		fmt.Fprintf(t.w, "- Ratio to %s: median %.2f; at least 1 in %d of %d rows\n", c.name(), peer.Median(ratios[i+1]), better, len(ratios[i+1]))
 	}
 }

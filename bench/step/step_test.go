@@ -1,66 +1,11 @@
-package step
+package main
 
 import (
 	"fmt"
 	"testing"
 
-	"github.com/dino-mx/dmx/kernels"
-	"github.com/dino-mx/dmx/kernels/cpu"
-	"github.com/dino-mx/dmx/kernels/cpu/gemm"
-	"github.com/dino-mx/dmx/nn"
-	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl"
-	"github.com/dino-mx/dmx/ssl/mask"
-	"github.com/dino-mx/dmx/tensor"
 )
-
-// dino is the recipe of DINO on ViT-S/16: 2 global crops of 224 and 8 local crops of 96 pixels, 65,536 prototypes.
-func dino(batch int) ssl.Settings {
-	return ssl.Settings{
-		Seed: 1, Batch: batch, LocalCrops: 8, GlobalSize: 224, LocalSize: 96,
-		Backbone: nn.ViTConfig{
-			Family: nn.FamilyViT, Channels: 3, PatchSize: 16, ImageSize: 224, Dim: 384, Depth: 12, Heads: 6, MLPDim: 1536,
-			Act: kernels.GELU, NormEps: 1e-6, QueryBias: true, KeyBias: true, ValueBias: true, ProjBias: true, MLPBias: true,
-		},
-		DINO:    ssl.DINO{Weight: 1, Head: nn.HeadConfig{Hidden: 2048, Bottleneck: 256, Prototypes: 65536, Layers: 3, WeightNorm: true}},
-		Targets: ssl.Targets{StudentTemp: 0.1, CentreMomentum: 0.9},
-		Schedules: ssl.Schedules{
-			LR: optim.Cosine{Base: 5e-4, Final: 1e-6, Warmup: 10, Total: 100}, WeightDecay: optim.Cosine{Start: .04, Base: .04, Final: .4, Total: 100},
-			Momentum: optim.Cosine{Base: .996, Final: 1, Total: 100}, TeacherTemp: optim.Linear{Start: .04, End: .07, Warmup: 10},
-		},
-		Optim: optim.Options{Beta1: .9, Beta2: .999, Eps: 1e-8, Clip: optim.ClipPerModule, MaxNorm: 3},
-		Watch: ssl.Watch{MaxNonFinite: 2},
-	}
-}
-
-// quickstart is the size of the embedded quickstart recipe: what a step costs where operations are small.
-func quickstart() ssl.Settings {
-	s := dino(32)
-	s.LocalCrops, s.GlobalSize, s.LocalSize = 2, 28, 14
-	b := &s.Backbone
-	b.Channels, b.PatchSize, b.ImageSize, b.Dim, b.Depth, b.Heads, b.MLPDim, b.MaskToken = 1, 7, 28, 64, 3, 2, 256, true
-	s.DINO.Head = nn.HeadConfig{Hidden: 256, Bottleneck: 64, Prototypes: 256, Layers: 3, WeightNorm: true}
-	head := s.DINO.Head
-	s.IBOT = ssl.IBOT{Weight: 1, Head: &head, Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}}
-	return s
-}
-
-// noise is a batch of random pixels.
-func noise(s *ssl.Settings) ssl.Batch {
-	draw := func(n, size int) *tensor.Tensor {
-		x := tensor.Zeros(tensor.F32, n, s.Backbone.Channels, size, size)
-		r := tensor.NewRand(9, uint32(size), 0, 0)
-		for i := range x.F32() {
-			x.F32()[i] = float32(r.Norm())
-		}
-		return x
-	}
-	b := ssl.Batch{Globals: draw(2*s.Batch, s.GlobalSize), Locals: draw(s.LocalCrops*s.Batch, s.LocalSize)}
-	for i := range s.Batch {
-		b.Samples = append(b.Samples, uint32(i))
-	}
-	return b
-}
 
 // BenchmarkDINO is one step of DINO, batch 4, f32. It reports images a second, the counted model FLOP as a rate and
 // as a share of the FMA peak measured around the steps, and the memory that the trainer holds.
@@ -76,29 +21,22 @@ func BenchmarkQuickstart(b *testing.B) { benchmark(b, quickstart()) }
 func benchmark(b *testing.B, s ssl.Settings) {
 	for _, threads := range []int{1, 2} {
 		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
-			be := cpu.New(cpu.Options{Threads: threads})
-			defer be.Close()
-			tr, err := ssl.NewTrainer(be, tensor.F32, s)
+			w, err := newWorker(s, threads)
 			if err != nil {
 				b.Fatal(err)
 			}
-			batch := noise(&s)
-			for range 2 { // the second step finds all memory in place
-				if _, err := tr.Step(batch); err != nil {
-					b.Fatal(err)
-				}
-			}
+			defer w.close()
 			b.ReportAllocs()
-			peak := gemm.PeakGFLOPS(threads)
+			peak := w.peak()
 			for b.Loop() {
-				if _, err := tr.Step(batch); err != nil {
+				if err := w.step(); err != nil {
 					b.Fatal(err)
 				}
 			}
-			peak = max(peak, gemm.PeakGFLOPS(threads))
+			peak = max(peak, w.peak())
 			seconds := b.Elapsed().Seconds() / float64(b.N)
 			rate := float64(s.FLOPs(0)) / seconds / 1e9
-			m := tr.Memory()
+			m := w.trainer.Memory()
 			b.ReportMetric(float64(s.Batch)/seconds, "img/s")
 			b.ReportMetric(rate, "GFLOP/s")
 			b.ReportMetric(100*rate/peak, "%peak")

@@ -1,4 +1,4 @@
-// OpenBLAS as a contestant of the matrix product benchmark. The protocol is described in peer.go.
+// OpenBLAS as a contestant of the matrix product benchmark. The protocol is described in package peer and peer.go.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

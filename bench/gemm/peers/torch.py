@@ -1,4 +1,4 @@
-"""PyTorch as a contestant of the matrix product benchmark. The protocol is described in peer.go."""
+"""PyTorch as a contestant of the matrix product benchmark. The protocol is described in package peer and peer.go."""
 import re
 import sys
 import time
