@@ -44,7 +44,7 @@ func startTorch(dir, python string, isa vec.ISA) (contestant, error) {
 	if isa == vec.AVX2 {
 		env = append(env, "MKL_ENABLE_INSTRUCTIONS=AVX2", "ATEN_CPU_CAPABILITY=avx2", "ONEDNN_MAX_CPU_ISA=AVX2")
 	}
-	p, err := peer.StartPython(dir, python, "torch.py", torchSource, nil, env...)
+	p, err := peer.StartPython(dir, python, torchSource, nil, env...)
 	return library{p}, err
 }
 

@@ -4,6 +4,7 @@ package peer
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,12 +50,12 @@ func Start(cmd *exec.Cmd, env ...string) (*Process, error) {
 // PythonEnv asks PyTorch's allocator for large pages, as our tensors have.
 const PythonEnv = "THP_MEM_ALLOC_ENABLE=1"
 
-// StartPython writes a script into dir and runs it with arguments.
-func StartPython(dir, python, name, source string, args []string, env ...string) (*Process, error) {
+// StartPython writes a script into dir and runs it with arguments. Its file must not have the name of a package.
+func StartPython(dir, python, source string, args []string, env ...string) (*Process, error) {
 	if python == "" {
-		return nil, fmt.Errorf("%s: no --python and no $PYTHON", name)
+		return nil, errors.New("no --python and no $PYTHON")
 	}
-	src := filepath.Join(dir, name)
+	src := filepath.Join(dir, "peer.py")
 	if err := os.WriteFile(src, []byte(source), 0o644); err != nil {
 		return nil, err
 	}

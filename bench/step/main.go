@@ -103,7 +103,7 @@ func compare(dir, python string, threads, rounds int) (*result, error) {
 	}
 	r.sides = append(r.sides, &side{process: ours})
 	for _, mode := range []string{"eager", "compiled"} {
-		p, err := peer.StartPython(dir, python, "torch.py", torchSource, []string{mode, strconv.Itoa(threads), strconv.Itoa(batchSize)})
+		p, err := peer.StartPython(dir, python, torchSource, []string{mode, strconv.Itoa(threads), strconv.Itoa(batchSize)})
 		if err != nil {
 			log.Printf("no PyTorch: %v", err)
 			break
