@@ -13,6 +13,7 @@ type options struct {
 	ops     []string
 	types   []tensor.DType
 	maxWork int64
+	each    int
 	sizes   []size // tile unless set
 }
 
@@ -28,6 +29,9 @@ func MaxWork(n int64) Option { return func(o *options) { o.maxWork = n } }
 // Small leaves out what an instruction-level emulator would take long over. Every operation keeps rows on both
 // sides of a warp and of a 32-wide tile.
 func Small(o *options) { MaxWork(40_000)(o) }
+
+// Each leaves at most n rows of every operation, evenly spread over the table: a sample for tools that slow a device down.
+func Each(n int) Option { return func(o *options) { o.each = n } }
 
 func collect(opts []Option) options {
 	o := options{types: []tensor.DType{tensor.F32, tensor.BF16}}

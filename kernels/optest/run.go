@@ -79,7 +79,24 @@ func groups(o *options) [][]*spec {
 		}
 		list[i] = append(list[i], s)
 	}
+	if o.each > 0 {
+		for i, group := range list {
+			list[i] = spread(group, o.each)
+		}
+	}
 	return list
+}
+
+// spread picks n of the rows: the middles of n equal stretches.
+func spread(group []*spec, n int) []*spec {
+	if len(group) <= n {
+		return group
+	}
+	some := make([]*spec, n)
+	for i := range some {
+		some[i] = group[(2*i+1)*len(group)/(2*n)]
+	}
+	return some
 }
 
 // execute runs one row and returns everything that is wrong with it.
