@@ -26,6 +26,12 @@ func (c *compiler) cp() error {
 	if !c.has("async") {
 		return fmt.Errorf("only cp.async is supported")
 	}
+	if c.has("bulk") {
+		return c.bulkOp()
+	}
+	if c.has("mbarrier") {
+		return c.cpArrive()
+	}
 	switch c.oneOf("commit_group", "wait_group", "wait_all") {
 	case "commit_group":
 		c.st.kind = stepSync
@@ -43,6 +49,7 @@ func (c *compiler) cp() error {
 		n := int(c.in.Args[0].Imm)
 		c.st.kind = stepSync
 		c.st.sync = func(w *warp, m uint32) bool {
+			w.landPromised()
 			for len(w.async.groups) > n {
 				w.land(w.async.groups[0])
 				w.async.groups = w.async.groups[1:]
@@ -54,6 +61,7 @@ func (c *compiler) cp() error {
 	case "wait_all":
 		c.st.kind = stepSync
 		c.st.sync = func(w *warp, m uint32) bool {
+			w.landPromised()
 			for _, g := range w.async.groups {
 				w.land(g)
 			}
@@ -129,6 +137,88 @@ func (c *compiler) cp() error {
 		}
 	}
 	return nil
+}
+
+// cpArrive compiles cp.async.mbarrier.arrive: when the copies that a thread has asked for so far are done, it arrives at
+// an mbarrier. Without .noinc the arrival is one more than the phase expected.
+func (c *compiler) cpArrive() error {
+	if !c.has("arrive") {
+		return fmt.Errorf("want .mbarrier.arrive")
+	}
+	noinc := c.has("noinc")
+	space := c.mbarrierSpace()
+	if t := c.typ(); t != "b64" {
+		return fmt.Errorf("want .b64")
+	}
+	if err := c.nargs(1); err != nil {
+		return err
+	}
+	at, err := c.address(c.in.Args[0])
+	if err != nil {
+		return err
+	}
+	c.st.run = func(w *warp, m uint32) {
+		var a lanes
+		at(w, &a)
+		each(m, func(l int) {
+			b := w.mbarrier(space, a[l], l)
+			if !noinc {
+				if b.pending++; b.pending > maxCount {
+					w.l.report(w, BadMbarrier, l, fmt.Sprintf("more than %d arrivals pending at the %v", maxCount, b))
+					panic(abort{})
+				}
+			}
+			w.l.bulk = append(w.l.bulk, &bulkCopy{in: w.p.steps[w.pc].in, w: w, lane: l, bar: b, copies: w.async.takeLane(l)})
+		})
+	}
+	return nil
+}
+
+// takeLane removes the copies of one lane.
+func (a *asyncCopies) takeLane(lane int) []copyOp {
+	var taken []copyOp
+	take := func(ops []copyOp) []copyOp {
+		rest := ops[:0]
+		for _, o := range ops {
+			if o.lane == lane {
+				taken = append(taken, o)
+			} else {
+				rest = append(rest, o)
+			}
+		}
+		return rest
+	}
+	for i, g := range a.groups {
+		a.groups[i] = take(g)
+	}
+	a.open = take(a.open)
+	return taken
+}
+
+// landArrival ends the copies of a cp.async.mbarrier.arrive and arrives. Their bytes count as written by the mbarrier:
+// who waits for it, or for the copies themselves, may use them.
+func (l *launch) landArrival(b *bulkCopy) {
+	b.w.land(b.copies)
+	for _, o := range b.copies {
+		for i := o.dst / 2; i < (o.dst+uint64(o.size)+1)/2; i++ {
+			l.shared.words[i].wwarp = int8(b.bar.agent)
+		}
+	}
+	l.m.time++
+	b.bar.arrived.seen[b.bar.agent] = l.m.time
+	l.at = b.in
+	b.w.arriveMbarrier(b.bar, b.lane, 1)
+	l.at = nil
+}
+
+// landPromised ends the copies of the warp that an arrival at an mbarrier waits for: a wait for groups covers them too.
+func (w *warp) landPromised() {
+	for _, b := range w.l.bulk {
+		if b.w == w && len(b.copies) > 0 {
+			w.land(b.copies)
+			b.copies = nil
+		}
+	}
 }
 
 // land copies the bytes of finished copies.

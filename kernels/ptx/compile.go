@@ -13,6 +13,7 @@ const (
 	stepBranch          // may part the warp
 	stepExit            // ends the threads
 	stepSync            // needs the whole warp and may block
+	stepWait            // any lanes; may have to wait
 )
 
 // step is one instruction ready to run.
@@ -21,12 +22,15 @@ type step struct {
 	kind            stepKind
 	run             func(w *warp, m uint32)
 	sync            func(w *warp, m uint32) bool // false when the warp now waits
+	wait            func(w *warp, m uint32) bool // false when the lanes must wait for w.until
 	converge        bool                         // an instruction of the whole warp: paths join before it
 	guard           int
 	negate          bool
 	target          int
 	reads, writes   []int
 	preads, pwrites []int
+	product         *productOp // of wgmma.mma_async
+	mmaRegs         []int      // registers touched that a matrix product of the kernel uses
 }
 
 // compiler turns a parsed kernel into steps. Data registers and predicates are numbered separately; special
@@ -38,6 +42,8 @@ type compiler struct {
 	st   *step
 	in   *Instr
 	mods []string // modifiers not yet understood
+
+	tracked bool // the kernel has operations that read shared memory asynchronously
 }
 
 func compile(mod *Module, k *Kernel) (*program, error) {
@@ -64,14 +70,18 @@ func compile(mod *Module, k *Kernel) (*program, error) {
 			return nil, fmt.Errorf("line %d: %s: %w", in.Line, in.Text, err)
 		}
 		switch in.Op {
-		case "shfl", "vote", "redux", "mma", "ldmatrix", "stmatrix":
+		case "shfl", "vote", "redux", "mma", "ldmatrix", "stmatrix", "elect":
 			c.st.converge = true
+		case "mbarrier":
+			p.mbarriers = true
 		}
 		c.st.converge = c.st.converge || c.st.kind == stepSync
 		if len(c.mods) > 0 {
 			return nil, fmt.Errorf("line %d: %s: modifier %q is not known here", in.Line, in.Text, "."+c.mods[0])
 		}
+		p.tracked = p.tracked || in.Op == "wgmma" || c.tracked
 	}
+	p.markMatrixRegisters()
 	return p, nil
 }
 
@@ -328,14 +338,18 @@ func special(name string) (source, error) {
 		return uniform(func(*warp) int { return 0 }), nil
 	case "%cluster_nctarank":
 		return uniform(func(*warp) int { return 1 }), nil
+	case "%cluster_ctaid.x", "%cluster_ctaid.y", "%cluster_ctaid.z":
+		return uniform(func(*warp) int { return 0 }), nil
+	case "%cluster_nctaid.x", "%cluster_nctaid.y", "%cluster_nctaid.z":
+		return uniform(func(*warp) int { return 1 }), nil
 	}
 	for i, axis := range []string{".x", ".y", ".z"} {
 		switch name {
 		case "%ntid" + axis:
 			return uniform(func(w *warp) int { return w.l.block[i] }), nil
-		case "%ctaid" + axis:
+		case "%ctaid" + axis, "%clusterid" + axis:
 			return uniform(func(w *warp) int { return w.l.cta[i] }), nil
-		case "%nctaid" + axis:
+		case "%nctaid" + axis, "%nclusterid" + axis:
 			return uniform(func(w *warp) int { return w.l.grid[i] }), nil
 		}
 	}

@@ -23,7 +23,9 @@ func init() {
 		"atom": (*compiler).atom, "red": (*compiler).atom,
 		"mma": (*compiler).mma, "ldmatrix": (*compiler).ldmatrix, "stmatrix": (*compiler).stmatrix, "cp": (*compiler).cp,
 		"bfe": (*compiler).bfe, "bfi": (*compiler).bfi, "prmt": (*compiler).prmt, "shf": (*compiler).shf, "lop3": (*compiler).lop3,
-		"nanosleep": (*compiler).nop, "prefetch": (*compiler).nop, "griddepcontrol": (*compiler).nop,
+		"mbarrier": (*compiler).mbarrierOp, "wgmma": (*compiler).wgmma, "setmaxnreg": (*compiler).setmaxnreg,
+		"elect": (*compiler).elect, "mapa": (*compiler).mapa,
+		"nanosleep": (*compiler).nop, "prefetch": (*compiler).prefetch, "griddepcontrol": (*compiler).nop,
 		"mul": (*compiler).mul, "mad": (*compiler).mad, "mul24": (*compiler).mul,
 	}
 	for op := range unaryOps {
@@ -41,9 +43,6 @@ func (c *compiler) nop() error {
 	c.st.run = func(*warp, uint32) {}
 	return nil
 }
-
-// fence orders nothing more than barriers already do in this memory model; its modifiers are checked loosely.
-func (c *compiler) fence() error { return c.nop() }
 
 func (c *compiler) trap() error {
 	c.st.run = func(w *warp, m uint32) {

@@ -30,6 +30,15 @@ type launch struct {
 	ctaIndex int32
 	warps    []*warp
 	barriers [16]barrier
+	cluster  clusterBarrier
+
+	mbarriers  map[uint64]*mbarrier // by offset in shared memory
+	bulk       []*bulkCopy          // on their way
+	reads      []asyncRead          // reads of shared memory by asynchronous operations; the first is unused
+	warpgroups []*warpgroup
+	pool       int    // registers that no warp owns (setmaxnreg)
+	idle       int    // waits that gave up since anything moved
+	at         *Instr // the instruction to blame for what happens asynchronously
 }
 
 type findingKey struct {
@@ -42,7 +51,7 @@ type barrier struct {
 	want    int // threads expected, 0 for all that live
 	arrived int
 	waiting []*warp
-	clock   []uint32 // what had happened in each warp before it arrived
+	clock   clock // what had happened before each warp arrived
 }
 
 // abort unwinds the interpreter after a mistake that cannot be stepped over.
@@ -76,8 +85,8 @@ func (l *launch) runBlock(index int) {
 		l.warps = append(l.warps, newWarp(l, len(l.warps), nw))
 	}
 	l.barriers = [16]barrier{}
-
 	l.shared.reset()
+	l.resetAsync(nw)
 	l.m.time++
 	for i, w := range l.warps {
 		w.start(min(threads-32*i, 32))
@@ -86,6 +95,12 @@ func (l *launch) runBlock(index int) {
 	for len(running) > 0 {
 		i := l.rand.Intn(len(running))
 		w := running[i]
+		if len(l.bulk) > 0 && l.rand.Intn(2) == 0 {
+			l.advanceBulk()
+		}
+		if w.blocked != nil && w.blocked() {
+			w.blocked = nil
+		}
 		if w.blocked == nil {
 			w.run(32 + l.rand.Intn(512))
 		}
@@ -94,10 +109,19 @@ func (l *launch) runBlock(index int) {
 			running = append(running[:i], running[i+1:]...)
 			l.exited()
 		case w.blocked != nil && !l.anyRunnable(running):
+			if len(l.bulk) == 0 {
+				l.deadlock(running)
+			}
+			l.advanceBulk()
+		case l.idle > maxIdle:
 			l.deadlock(running)
 		}
 	}
+	l.endAsync()
 }
+
+// maxIdle is how many waits in a row may give up, with nothing else happening, before that is taken for a deadlock.
+const maxIdle = 1 << 20
 
 func (l *launch) anyRunnable(ws []*warp) bool {
 	for _, w := range ws {
@@ -117,6 +141,9 @@ func (l *launch) deadlock(ws []*warp) {
 	for _, w := range ws {
 		in := w.p.steps[w.pc].in
 		where += fmt.Sprintf("; warp %d waits at line %d (%s)", w.id, in.Line, in.Text)
+		if w.why != nil {
+			where += " for " + w.why()
+		}
 	}
 	l.report(ws[0], Deadlock, -1, "no warp can go on"+where)
 	panic(abort{})
@@ -139,6 +166,7 @@ func (l *launch) exited() {
 			l.complete(b)
 		}
 	}
+	l.tryCompleteCluster()
 }
 
 // complete opens a barrier: everything its participants did before they arrived happens before what the waiting
@@ -146,17 +174,21 @@ func (l *launch) exited() {
 func (l *launch) complete(b *barrier) {
 	l.m.time++
 	for _, w := range b.waiting {
-		w.observe(b.clock)
-		w.lanesSeen = l.m.time
+		w.observe(&b.clock, w.live)
+		w.syncLanes()
 		w.blocked = nil
 		w.pc++
 	}
-	clear(b.clock)
+	l.idle = 0
+	b.clock.reset(0)
 	*b = barrier{waiting: b.waiting[:0], clock: b.clock}
 }
 
 func (l *launch) report(w *warp, kind Kind, lane int, detail string) {
-	in := w.p.steps[w.pc].in
+	in := l.at
+	if in == nil {
+		in = w.p.steps[w.pc].in
+	}
 	key := findingKey{kind, in.index}
 	if l.seen[key] {
 		return
@@ -184,23 +216,37 @@ type warp struct {
 	local []byte // 32 consecutive thread areas
 	linit []byte
 
-	seen      []uint32 // per warp: its actions before this time happened before ours
-	lanesSeen uint32   // actions of our own lanes before this time are ordered for all our lanes
-	blocked   func() bool
+	clock                    // actions of another agent before this time happened before ours
+	partial   []partialClock // what only some lanes have observed
+	lanesSeen uint32         // actions of our own lanes before this time are ordered for all our lanes
+	touched   uint32         // lanes that accessed memory since then
+	wrote     uint32         // lanes that wrote shared memory since then
+	blocked   func() bool    // whether the warp may go on; nil if it may
+	until     func() bool    // what an instruction that has to wait waits for
+	why       func() string  // the same in words
+	yield     bool           // let others run
 	async     asyncCopies
+	bulk      [32]bulkGroups
+	mma       matrixState
+
+	clusterArrived bool // at the cluster barrier, without having waited
+	clusterPhase   int  // and in which phase
+
+	registers []int       // what setmaxnreg asked for, one value after the other
 	last      *allocation // where the last global access went
 }
 
 type group struct {
 	pc     int
 	mask   uint32
-	parked bool // waits at an instruction of the whole warp for the other groups
+	parked bool        // waits at an instruction of the whole warp for the other groups
+	until  func() bool // waits for something else
 }
 
 func newWarp(l *launch, id, nw int) *warp {
 	p := l.p
 	w := &warp{l: l, p: p, id: id, regs: make([]lanes, p.nregs), init: make([]uint32, p.nregs),
-		preds: make([]uint32, p.npred), pinit: make([]uint32, p.npred), seen: make([]uint32, nw),
+		preds: make([]uint32, p.npred), pinit: make([]uint32, p.npred), clock: newClock(p.agents(nw)),
 		local: make([]byte, 32*p.k.LocalLen), linit: make([]byte, 32*p.k.LocalLen)}
 	return w
 }
@@ -211,26 +257,15 @@ func (w *warp) start(threads int) {
 	clear(w.init)
 	clear(w.pinit)
 	clear(w.linit)
-	for i := range w.seen {
-		w.seen[i] = w.l.m.time
-	}
-	w.lanesSeen = w.l.m.time
-	w.blocked = nil
+	w.clock.reset(w.l.m.time)
+	w.partial = w.partial[:0]
+	w.lanesSeen, w.touched, w.wrote = w.l.m.time, 0, 0
+	w.blocked, w.why, w.yield = nil, nil, false
 	w.async.reset()
-}
-
-// release publishes what this warp has done and seen so far into clock; observe takes such a clock over.
-func (w *warp) release(clock []uint32) {
-	w.l.m.time++
-	for i, t := range w.seen {
-		clock[i] = max(clock[i], t)
-	}
-	clock[w.id] = w.l.m.time
-}
-
-func (w *warp) observe(clock []uint32) {
-	for i, t := range clock {
-		w.seen[i] = max(w.seen[i], t)
+	w.registers = w.registers[:0]
+	w.clusterArrived = false
+	if w.p.matrix {
+		w.mma.reset(w.p.nregs)
 	}
 }
 
@@ -275,6 +310,9 @@ func (w *warp) run(quantum int) {
 					w.pinit[r] |= m
 				}
 			}
+			if st.mmaRegs != nil {
+				w.touchMatrixRegisters(st.mmaRegs)
+			}
 		}
 		switch st.kind {
 		case stepPlain:
@@ -304,8 +342,25 @@ func (w *warp) run(quantum int) {
 			w.mask &^= m
 			w.pc++
 			if w.live == 0 {
+				w.finish()
 				return
 			}
+		case stepWait:
+			if m == 0 {
+				w.pc++
+				break
+			}
+			if !st.wait(w, m) {
+				if w.setAside() {
+					continue
+				}
+				return
+			}
+			w.why = nil
+			for _, r := range st.pwrites {
+				w.pinit[r] |= m
+			}
+			w.pc++
 		case stepSync:
 			if m == 0 {
 				w.pc++
@@ -322,8 +377,40 @@ func (w *warp) run(quantum int) {
 		if len(w.others) > 0 {
 			w.regroup()
 		}
+		if w.yield {
+			w.yield = false
+			return
+		}
 	}
 }
+
+// setAside puts the running group aside until w.until, if another group can run meanwhile. Otherwise the warp blocks
+// until one can.
+func (w *warp) setAside() bool {
+	until := w.until
+	for i := range w.others {
+		if g := &w.others[i]; g.runnable() {
+			w.others = append(w.others, group{pc: w.pc, mask: w.mask, until: until})
+			w.mask = 0
+			w.regroup()
+			return true
+		}
+	}
+	w.blocked = func() bool {
+		if until() {
+			return true
+		}
+		for i := range w.others {
+			if w.others[i].runnable() {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}
+
+func (g *group) runnable() bool { return !g.parked && (g.until == nil || g.until()) }
 
 // report2 is for mistakes without an instruction to blame.
 func (l *launch) report2(w *warp, detail string) {
@@ -337,7 +424,7 @@ func (l *launch) report2(w *warp, detail string) {
 func (w *warp) park() bool {
 	for i := range w.others {
 		if !w.others[i].parked {
-			w.others = append(w.others, group{w.pc, w.mask, true})
+			w.others = append(w.others, group{pc: w.pc, mask: w.mask, parked: true})
 			w.mask = 0
 			w.regroup()
 			return true
@@ -346,8 +433,19 @@ func (w *warp) park() bool {
 	return false
 }
 
-// regroup picks the group with the smallest program counter that is not parked and merges the groups that stand
-// at the same one.
+// rank orders groups by who runs first: those that can, those that wait for something outside, those that are parked.
+func (g *group) rank() int {
+	switch {
+	case g.runnable():
+		return 0
+	case !g.parked:
+		return 1
+	}
+	return 2
+}
+
+// regroup picks among the groups of the first rank the one with the smallest program counter and merges the groups
+// that stand at the same one.
 func (w *warp) regroup() {
 	if w.mask != 0 {
 		w.others = append(w.others, group{pc: w.pc, mask: w.mask})
@@ -355,7 +453,7 @@ func (w *warp) regroup() {
 	best := 0
 	for i := range w.others {
 		a, b := &w.others[i], &w.others[best]
-		if a.parked == b.parked && a.pc < b.pc || !a.parked && b.parked {
+		if ra, rb := a.rank(), b.rank(); ra < rb || ra == rb && a.pc < b.pc {
 			best = i
 		}
 	}
@@ -387,10 +485,10 @@ func (w *warp) arrive(id, count int, wait bool) bool {
 		n = bits.OnesCount32(w.live)
 	}
 	b.arrived += n
-	if b.clock == nil {
-		b.clock = make([]uint32, len(w.seen))
+	if b.clock.seen == nil {
+		b.clock = newClock(len(w.seen))
 	}
-	w.release(b.clock)
+	w.release(&b.clock, w.live)
 	if wait {
 		b.waiting = append(b.waiting, w)
 		w.blocked = func() bool { return false }

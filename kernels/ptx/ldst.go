@@ -231,6 +231,8 @@ func (w *warp) access(space string, addr uint64, n, lane int, how access) []byte
 		return w.sharedBytes(addr-sharedWindow, n, lane, how)
 	case space == "" && addr >= localWindow && addr < localWindow+windowSize:
 		return w.localBytes(addr-localWindow, n, lane, how)
+	case space == "" && addr >= paramWindow && addr < paramWindow+windowSize:
+		return w.paramBytes(addr-paramWindow, n, lane, how)
 	}
 	a := w.last
 	if a == nil || addr < a.base || addr+uint64(n) > a.base+uint64(len(a.data)) {
@@ -269,6 +271,15 @@ func (w *warp) sharedBytes(addr uint64, n, lane int, how access) []byte {
 	return s.data[off : off+uint64(n)]
 }
 
+// paramBytes resolves a generic address in the parameter space, which can only be read.
+func (w *warp) paramBytes(addr uint64, n, lane int, how access) []byte {
+	if how != accessRead || addr+uint64(n) > uint64(len(w.l.params)) {
+		w.l.report(w, OutOfBounds, lane, fmt.Sprintf("%d bytes at byte %d of %d bytes of parameters, which can only be read", n, addr, len(w.l.params)))
+		panic(abort{})
+	}
+	return w.l.params[addr : addr+uint64(n)]
+}
+
 func (w *warp) localBytes(addr uint64, n, lane int, how access) []byte {
 	size := uint64(w.p.k.LocalLen)
 	if addr+uint64(n) > size {
@@ -300,6 +311,7 @@ func (w *warp) touchGlobal(a *allocation, off uint64, n, lane int, how access) {
 			init[i] = 1
 		}
 	}
+	w.touched |= 1 << lane
 	words := a.shadow()
 	l := w.l
 	for i := off / 2; i < (off+uint64(n)+1)/2; i++ {
@@ -308,7 +320,7 @@ func (w *warp) touchGlobal(a *allocation, off uint64, n, lane int, how access) {
 			*x = gword{launch: l.m.launches, wcta: -1, rcta: -1}
 		}
 		if x.wcta >= 0 && !(how == accessAtomic && x.atomic) {
-			clash := x.wcta != l.ctaIndex || int(x.wwarp) != w.id && x.wtime >= w.seen[x.wwarp]
+			clash := x.wcta != l.ctaIndex || int(x.wwarp) != w.id && x.wtime >= w.seen[x.wwarp] && x.wtime >= w.saw(int(x.wwarp), lane)
 			if clash {
 				l.report(w, Race, lane, fmt.Sprintf("byte %d of an allocation of %d bytes was written by block %d warp %d in the same launch with no barrier since", 2*i, len(a.data), x.wcta, x.wwarp))
 			}
@@ -328,8 +340,8 @@ func (w *warp) touchGlobal(a *allocation, off uint64, n, lane int, how access) {
 		if x.rcta != -1 {
 			clash := x.rcta == -2 || x.rcta != l.ctaIndex
 			if !clash {
-				for v := range w.seen {
-					if v != w.id && x.readers>>v&1 != 0 && x.rtime >= w.seen[v] {
+				for v := range l.warps {
+					if v != w.id && x.readers>>v&1 != 0 && x.rtime >= w.seen[v] && x.rtime >= w.saw(v, lane) {
 						clash = true
 					}
 				}

@@ -25,7 +25,9 @@ func isIdentStart(c byte) bool {
 	return c == '_' || c == '$' || c == '%' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-func isIdentPart(c byte) bool { return isIdentStart(c) || c >= '0' && c <= '9' }
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isIdentPart(c byte) bool { return isIdentStart(c) || isDigit(c) }
 
 // lex splits PTX text into tokens. An opcode with its modifiers ("ld.global.nc.v4.f32") and a register with a
 // component ("%tid.x") come out as an identifier followed by directives.
@@ -73,7 +75,8 @@ func lex(src string) ([]token, error) {
 			}
 			toks = append(toks, token{tokIdent, src[i:j], line})
 			i = j
-		case c == '.' && i+1 < len(src) && isIdentStart(src[i+1]):
+		case c == '.' && i+1 < len(src) && (isIdentStart(src[i+1]) || isDigit(src[i+1]) && i > 0 && isIdentPart(src[i-1])):
+			// A digit may begin a modifier: cp.async.bulk.tensor.2d.
 			j := i + 1
 			for j < len(src) && (isIdentPart(src[j]) || src[j] == ':' && j+2 < len(src) && src[j+1] == ':' && isIdentStart(src[j+2])) {
 				if src[j] == ':' {

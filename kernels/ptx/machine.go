@@ -21,6 +21,11 @@ const (
 	BadBarrier    Kind = "wrong barrier"
 	Deadlock      Kind = "deadlock"
 	BadOperand    Kind = "bad operand"
+	BadMbarrier   Kind = "wrong use of an mbarrier"
+	MissingFence  Kind = "missing fence"
+	AsyncReuse    Kind = "write to memory that an asynchronous operation still reads"
+	AsyncRegister Kind = "access to a register of a matrix product in flight"
+	BadWarpgroup  Kind = "wrong warpgroup"
 )
 
 // Finding is one mistake of a kernel, with the place it shows at.
@@ -127,6 +132,10 @@ type program struct {
 	steps []step
 	nregs int
 	npred int
+
+	mbarriers bool // the kernel uses mbarriers
+	tracked   bool // the kernel has operations that read shared memory asynchronously
+	matrix    bool // the kernel has wgmma
 }
 
 // Load compiles a module and places its global variables. An instruction or modifier that the interpreter does

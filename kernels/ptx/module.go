@@ -34,6 +34,8 @@ type Kernel struct {
 	Params    []Param
 	ParamSize int
 	MaxNTid   int // product of .maxntid, 0 if absent
+	MinCTAs   int // .minnctapersm, 0 if absent
+	MaxNReg   int // .maxnreg, 0 if absent
 	Shared    []*Variable
 	SharedLen int // bytes of static shared memory
 	Local     []*Variable

@@ -294,8 +294,29 @@ func (p *parser) entry() error {
 				}
 			}
 		case ".minnctapersm", ".maxnreg", ".maxclusterrank":
-			if _, err := p.integer(); err != nil {
+			n, err := p.integer()
+			if err != nil {
 				return err
+			}
+			switch t.text {
+			case ".minnctapersm":
+				k.MinCTAs = n
+			case ".maxnreg":
+				k.MaxNReg = n
+			}
+		case ".explicitcluster":
+		case ".reqnctapercluster":
+			for {
+				n, err := p.integer()
+				if err != nil {
+					return err
+				}
+				if n != 1 {
+					return p.errorf(t, "clusters of more than one block are not supported")
+				}
+				if !p.accept(",") {
+					break
+				}
 			}
 		case ".noreturn":
 		default:
@@ -605,6 +626,10 @@ func (p *parser) operand(in *Instr) (Operand, error) {
 		}
 		return Operand{Kind: opImm, Imm: bits, Float: float}, nil
 	case t.text == "_":
+		if p.accept("|") {
+			q, err := p.operand(in)
+			return Operand{Kind: opPair, Elems: []Operand{{Kind: opSink}, q}}, err
+		}
 		return Operand{Kind: opSink}, nil
 	case t.kind != tokIdent:
 		return Operand{}, p.errorf(t, "unexpected operand %q of %s", t.text, in.Text)
@@ -706,6 +731,9 @@ var specials = map[string]bool{
 	"%laneid": true, "%warpid": true, "%nwarpid": true, "%clock": true, "%clock64": true, "%smid": true, "%dynamic_smem_size": true,
 	"%lanemask_lt": true, "%lanemask_le": true, "%lanemask_eq": true, "%lanemask_ge": true, "%lanemask_gt": true,
 	"%cluster_ctarank": true, "%cluster_nctarank": true,
+	"%cluster_ctaid.x": true, "%cluster_ctaid.y": true, "%cluster_ctaid.z": true,
+	"%cluster_nctaid.x": true, "%cluster_nctaid.y": true, "%cluster_nctaid.z": true,
+	"%clusterid.x": true, "%clusterid.y": true, "%clusterid.z": true, "%nclusterid.x": true, "%nclusterid.y": true, "%nclusterid.z": true,
 }
 
 func isSpecial(name string) bool { return specials[name] }

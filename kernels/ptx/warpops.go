@@ -9,6 +9,9 @@ import (
 
 // bar compiles bar.sync, bar.arrive, bar.warp.sync and their barrier.* spellings.
 func (c *compiler) bar() error {
+	if c.has("cluster") {
+		return c.barrierCluster()
+	}
 	c.has("cta")
 	c.has("aligned")
 	c.st.kind = stepSync
@@ -46,12 +49,6 @@ func (c *compiler) bar() error {
 		return w.arrive(int(uint32(s[0](w)[l])), count, wait)
 	}
 	return nil
-}
-
-// syncLanes orders all earlier accesses of the warp's lanes before all later ones.
-func (w *warp) syncLanes() {
-	w.l.m.time++
-	w.lanesSeen = w.l.m.time
 }
 
 // checkMask compares the mask operand of a .sync instruction with the lanes that execute it.

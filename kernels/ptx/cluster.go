@@ -1,0 +1,153 @@
+package ptx
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// clusterBarrier is barrier.cluster of a cluster of one block: arrive and wait are two instructions.
+type clusterBarrier struct {
+	arrived int
+	phase   int
+	clock   clock
+	opened  clock // what happened before the last completed phase
+}
+
+func (b *clusterBarrier) reset() { *b = clusterBarrier{} }
+
+// barrierCluster compiles barrier.cluster.arrive and .wait.
+func (c *compiler) barrierCluster() error {
+	op := c.oneOf("arrive", "wait")
+	relaxed := c.has("relaxed")
+	c.oneOf("release", "acquire")
+	c.has("aligned")
+	c.st.kind = stepSync
+	switch op {
+	case "arrive":
+		c.st.sync = func(w *warp, m uint32) bool {
+			b := &w.l.cluster
+			if w.clusterArrived {
+				w.l.report(w, BadBarrier, -1, "the warp arrives at the cluster barrier a second time with no wait between")
+				panic(abort{})
+			}
+			if b.clock.seen == nil {
+				b.clock, b.opened = newClock(len(w.seen)), newClock(len(w.seen))
+			}
+			if !relaxed {
+				w.release(&b.clock, m)
+			}
+			w.clusterArrived, w.clusterPhase = true, b.phase
+			b.arrived += bits.OnesCount32(m)
+			w.l.tryCompleteCluster()
+			w.pc++
+			return true
+		}
+	case "wait":
+		c.st.sync = func(w *warp, m uint32) bool {
+			b := &w.l.cluster
+			if !w.clusterArrived {
+				w.l.report(w, BadBarrier, -1, "the warp waits at the cluster barrier where it has not arrived")
+				panic(abort{})
+			}
+			if b.phase == w.clusterPhase {
+				w.blocked = func() bool { return b.phase != w.clusterPhase }
+				w.why = func() string { return "the other warps at the cluster barrier" }
+				return false
+			}
+			w.why = nil
+			w.clusterArrived = false
+			w.observe(&b.opened, w.live)
+			w.syncLanes()
+			w.pc++
+			return true
+		}
+	default:
+		return fmt.Errorf("want .arrive or .wait")
+	}
+	return c.nargs(0)
+}
+
+// tryCompleteCluster opens the cluster barrier if all living threads have arrived.
+func (l *launch) tryCompleteCluster() {
+	b := &l.cluster
+	if b.arrived == 0 || b.arrived < l.liveThreads() {
+		return
+	}
+	l.idle = 0
+	b.opened.merge(&b.clock)
+	b.arrived = 0
+	b.phase++
+}
+
+// elect compiles elect.sync: one lane of the mask, always the same for the same mask, is chosen. Which one is not for
+// the program to know, so the seed decides.
+func (c *compiler) elect() error {
+	if !c.has("sync") {
+		return fmt.Errorf("want elect.sync")
+	}
+	if err := c.nargs(2); err != nil {
+		return err
+	}
+	to, q := c.in.Args[0], Operand{Kind: opSink}
+	if to.Kind == opPair {
+		to, q = to.Elems[0], to.Elems[1]
+	}
+	d, err := c.dst(to)
+	if err != nil {
+		return err
+	}
+	p, err := c.pdst(q)
+	if err != nil {
+		return err
+	}
+	mask, err := c.src(c.in.Args[1])
+	if err != nil {
+		return err
+	}
+	c.st.run = func(w *warp, m uint32) {
+		named := uint32(mask(w)[firstLane(m)])
+		w.checkMask(named, m)
+		leader := bits.TrailingZeros32(m)
+		for skip := int(w.l.m.Seed % uint64(bits.OnesCount32(m))); skip > 0; skip-- {
+			m2 := m &^ (2<<leader - 1)
+			leader = bits.TrailingZeros32(m2)
+		}
+		if d >= 0 {
+			each(m, func(l int) { w.regs[d][l] = uint64(leader) })
+		}
+		if p >= 0 {
+			w.preds[p] = w.preds[p]&^m | 1<<leader
+		}
+	}
+	return nil
+}
+
+// mapa compiles mapa: the address of a shared variable in another block of the cluster, of which there is none.
+func (c *compiler) mapa() error {
+	c.has("shared::cluster")
+	if t := c.typ(); t != "u32" && t != "u64" {
+		return fmt.Errorf("want .u32 or .u64")
+	}
+	if err := c.nargs(3); err != nil {
+		return err
+	}
+	d, err := c.dst(c.in.Args[0])
+	if err != nil {
+		return err
+	}
+	s, err := c.srcs(c.in.Args[1:])
+	if err != nil {
+		return err
+	}
+	c.st.run = func(w *warp, m uint32) {
+		a, rank := s[0](w), s[1](w)
+		each(m, func(l int) {
+			if uint32(rank[l]) != 0 {
+				w.l.report(w, BadOperand, l, fmt.Sprintf("block %d of a cluster of one block", uint32(rank[l])))
+				panic(abort{})
+			}
+			w.regs[d][l] = a[l]
+		})
+	}
+	return nil
+}

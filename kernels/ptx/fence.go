@@ -1,0 +1,41 @@
+package ptx
+
+import "fmt"
+
+// fence compiles fence and membar. Fences among plain accesses order nothing more than barriers already do in this
+// memory model. Those towards the async proxy are tracked.
+func (c *compiler) fence() error {
+	if c.in.Op == "membar" {
+		if c.oneOf("cta", "gl", "sys") == "" {
+			return fmt.Errorf("want .cta, .gl or .sys")
+		}
+		c.st.run = func(*warp, uint32) {}
+		return c.nargs(0)
+	}
+	switch c.oneOf("proxy", "mbarrier_init", "acq_rel", "sc", "acquire", "release") {
+	case "proxy":
+		if !c.has("async") {
+			return fmt.Errorf("of the proxy fences only .proxy.async is supported")
+		}
+		onlyGlobal := c.has("global")
+		c.oneOf("shared::cta", "shared::cluster")
+		c.st.run = func(w *warp, m uint32) {
+			if !onlyGlobal {
+				w.fenceProxy(m)
+			}
+		}
+	case "mbarrier_init":
+		if !c.has("release") || !c.has("cluster") {
+			return fmt.Errorf("want .release.cluster")
+		}
+		c.st.run = func(w *warp, m uint32) { w.l.publishMbarriers(w) }
+	case "":
+		return fmt.Errorf("want .acq_rel, .sc, .proxy.async or .mbarrier_init")
+	default:
+		if c.oneOf("cta", "cluster", "gpu", "sys") == "" {
+			return fmt.Errorf("want a scope")
+		}
+		c.st.run = func(*warp, uint32) {}
+	}
+	return c.nargs(0)
+}
