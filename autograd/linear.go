@@ -31,11 +31,15 @@ func (t *Tape) Linear(l Linear) *Var {
 		M: m, N: n, K: k, Out: y.Value, A: l.X.Value, B: l.W.Value, TransB: true,
 		Act: l.Act, RowScale: l.RowScale, Bias: value(l.B), Residual: value(l.Residual), Gamma: value(l.Gamma),
 	}
-	op := Op{Out: y, Saves: [4]*Var{l.X, l.W, l.B, l.Gamma}, Uses: [4]*Var{l.W, l.B, l.Gamma}}
+	op := Op{Out: y, Saves: [4]*Var{nil, l.W, l.B, l.Gamma}, Uses: [4]*Var{l.W, l.B, l.Gamma}}
+	if l.readsX() {
+		op.Saves[0] = l.X.saved()
+	}
 	record := t.Recording(y.needs)
 	if record && l.Act != kernels.NoActivation {
 		g.Pre = t.A.New(t.DType, m, n)
 		y.pre, y.act = g.Pre, l.Act
+		y.again = func(dst *tensor.Tensor) { t.B.ActForward(dst, g.Pre, l.Act) }
 		op.Own[0] = g.Pre
 	}
 	t.B.Gemm(g)
@@ -44,6 +48,12 @@ func (t *Tape) Linear(l Linear) *Var {
 	}
 	t.Record(op)
 	return y
+}
+
+// readsX reports whether backward needs the value of X: for the weight's gradient, and with Gamma for what all three
+// parameters share.
+func (l *Linear) readsX() bool {
+	return l.W.needs || l.Gamma != nil && (l.B.NeedsGrad() || l.Gamma.needs)
 }
 
 func (t *Tape) linearBackward(l *Linear, y *Var, dy *tensor.Tensor) {
@@ -64,7 +74,11 @@ func (t *Tape) linearBackward(l *Linear, y *Var, dy *tensor.Tensor) {
 			}
 			if l.W.needs {
 				dw, acc := t.Into(l.W)
-				t.B.Gemm(kernels.Gemm{M: n, N: k, K: m, Out: dw, A: dz, TransA: true, B: l.X.Value, Accumulate: acc})
+				x, made := t.restore(l.X)
+				t.B.Gemm(kernels.Gemm{M: n, N: k, K: m, Out: dw, A: dz, TransA: true, B: x, Accumulate: acc})
+				if made {
+					t.A.Free(x)
+				}
 			}
 		} else {
 			t.layerScale(l, dz, m, n, k)
@@ -94,12 +108,16 @@ func (t *Tape) linearBackward(l *Linear, y *Var, dy *tensor.Tensor) {
 
 // layerScale accumulates the gradients of weight, bias and gamma from the one product g = dzᵀ·x.
 func (t *Tape) layerScale(l *Linear, dz *tensor.Tensor, m, n, k int) {
-	if !l.W.needs && !l.B.NeedsGrad() && !l.Gamma.needs {
+	if !l.readsX() {
 		return
 	}
 	g := t.A.New(t.DType, n, k)
 	c := t.A.New(t.StatType(), n)
-	t.B.Gemm(kernels.Gemm{M: n, N: k, K: m, Out: g, A: dz, TransA: true, B: l.X.Value})
+	x, made := t.restore(l.X)
+	t.B.Gemm(kernels.Gemm{M: n, N: k, K: m, Out: g, A: dz, TransA: true, B: x})
+	if made {
+		t.A.Free(x)
+	}
 	t.B.ColSum(c, dz, 1, false)
 	var dw, db, spare *tensor.Tensor
 	if l.W.needs {

@@ -13,6 +13,7 @@ func (t *Tape) LayerNorm(x, gamma, beta *Var, eps float64) *Var {
 	t.B.LayerNorm(y.Value, mean, rstd, x.Value, gamma.Value, beta.Value, eps)
 	op := Op{Out: y, Saves: [4]*Var{x, gamma}, Uses: [4]*Var{gamma, beta}, Own: [3]*tensor.Tensor{mean, rstd}}
 	if t.Recording(y.needs) {
+		y.again = func(dst *tensor.Tensor) { t.B.LayerNorm(dst, mean, rstd, x.Value, gamma.Value, beta.Value, eps) }
 		op.Backward = func(dy *tensor.Tensor) {
 			var dgamma, dbeta, spare, spareX *tensor.Tensor
 			if gamma.needs || beta.needs {
@@ -87,6 +88,7 @@ func (t *Tape) Act(x *Var, act kernels.Activation) *Var {
 	op := Op{Out: y, Saves: [4]*Var{x}}
 	if t.Recording(y.needs) {
 		y.pre, y.act = x.Value, act
+		y.again = func(dst *tensor.Tensor) { t.B.ActForward(dst, x.Value, act) }
 		op.Backward = func(*tensor.Tensor) { t.Hand(x, y) }
 	}
 	t.Record(op)
@@ -100,6 +102,7 @@ func (t *Tape) SwiGLU(x *Var) *Var {
 	t.B.SwiGLU(y.Value, x.Value)
 	op := Op{Out: y, Saves: [4]*Var{x}}
 	if t.Recording(y.needs) {
+		y.again = func(dst *tensor.Tensor) { t.B.SwiGLU(dst, x.Value) }
 		op.Backward = func(dy *tensor.Tensor) {
 			dx, acc := t.Into(x)
 			if acc {

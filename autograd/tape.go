@@ -189,6 +189,25 @@ func (t *Tape) maybeFree(v *Var) {
 	}
 }
 
+// saved is what an operation lists in Saves to read v's value in backward through restore: nothing, where the value
+// can be made again.
+func (v *Var) saved() *Var {
+	if v.again != nil && v.parent == nil {
+		return nil
+	}
+	return v
+}
+
+// restore is v's value in backward. made says that it was computed again: the caller frees it.
+func (t *Tape) restore(v *Var) (x *tensor.Tensor, made bool) {
+	if v.saved() != nil || v.owned || !v.released {
+		return v.Value, false
+	}
+	x = t.A.New(v.Value.DType(), v.Value.Shape()...)
+	v.again(x)
+	return x, true
+}
+
 func (t *Tape) freeOwn(op *Op) {
 	for _, x := range op.Own {
 		if x != nil {

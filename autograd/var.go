@@ -18,6 +18,10 @@ type Var struct {
 	pre *tensor.Tensor
 	act kernels.Activation
 
+	// again computes Value anew, for a result that is cheap to make from what backward keeps anyway: then a matrix
+	// product that needs it for its weight gradient does not keep it. nil where there is no such way.
+	again func(dst *tensor.Tensor)
+
 	parent *Var // of a row range: the Var whose gradient buffer this one shares
 	lo     int
 

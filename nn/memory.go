@@ -3,13 +3,14 @@ package nn
 // ActivationBytes counts what a training pass over l keeps for backward, the tokens it returns included, when
 // every parameter trains: what a forward pass leaves in the tape's arena. For every token and block these are
 //
-//	8·D   both LayerNorm outputs, query, key and value, the attention output, and the two sums of the residual
-//	2·I   the MLP's hidden layer before and after its activation (3·I when gated)
+//	6·D   query, key and value, the attention output, and the two sums of the residual
+//	I     the MLP's hidden layer before its activation (2·I when gated)
 //	4+H   mean and reciprocal deviation of both norms, and the softmax denominator of every head
 //	2     drop-path factors, where the block has any
 //
-// elements; the first residual sum, of the embedding, and the pixels of the patches come once. With checkpoints a
-// block keeps its input alone. rows is the number of rows wanted of the last block, negative for all.
+// elements: the outputs of norms and activations are computed again in backward. The first residual sum, of the
+// embedding, and the pixels of the patches come once. With checkpoints a block keeps its input alone. rows is the
+// number of rows wanted of the last block, negative for all.
 func (v *ViT) ActivationBytes(l *Layout, rows int, checkpoint bool) int64 {
 	c := v.Config
 	d, all := int64(c.Dim), int64(l.Tokens)
@@ -17,9 +18,9 @@ func (v *ViT) ActivationBytes(l *Layout, rows int, checkpoint bool) int64 {
 	if rows >= 0 {
 		few = int64(rows)
 	}
-	hidden := 2 * int64(c.MLPDim)
+	hidden := int64(c.MLPDim)
 	if c.Gated {
-		hidden += int64(c.MLPDim)
+		hidden *= 2
 	}
 	size, stat := int64(v.dtype.Size()), int64(v.statType().Size())
 	values := all*d + int64(l.Patches)*int64(c.Channels*c.PatchSize*c.PatchSize)
@@ -38,7 +39,7 @@ func (v *ViT) ActivationBytes(l *Layout, rows int, checkpoint bool) int64 {
 			values += mixed * d
 			continue
 		}
-		values += all*5*d + mixed*(3*d+hidden)
+		values += all*4*d + mixed*(2*d+hidden)
 		stats += all*(2+int64(c.Heads)) + mixed*2
 		if rows >= 0 && i == len(v.Blocks)-1 {
 			values += mixed * d // the chosen rows of the attention output

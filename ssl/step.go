@@ -17,18 +17,24 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 		return Metrics{}, err
 	}
 	defer func() {
-		t.tape.Reset()
-		if err == nil && !t.reserved {
-			t.reserve(m.Masked)
-		}
 		if r := recover(); r != nil {
 			oom, ok := r.(*tensor.OutOfMemory)
 			if !ok {
 				panic(r)
 			}
+			t.tape.Reset()
 			err = fmt.Errorf("step %d: %w", t.steps, oom)
 		}
 	}()
+	m, err = t.step(batch)
+	t.tape.Reset()
+	if err == nil && !t.reserved {
+		t.reserve(m.Masked)
+	}
+	return m, err
+}
+
+func (t *Trainer) step(batch Batch) (m Metrics, err error) {
 	s := &t.Settings
 	m = t.scheduled()
 	t.prepare(batch)
