@@ -57,9 +57,10 @@ type worker struct {
 type failure struct{ value any }
 
 // spinTime is how long an idle worker, or a caller whose last tasks run elsewhere, looks for news before it
-// sleeps. Waking a sleeping goroutine costs about 5 µs here and up to 50 µs where the processor has to leave a
-// sleep state.
-const spinTime = 50 * time.Microsecond
+// sleeps. Waking a sleeping goroutine costs about 5 µs, up to 50 µs where the processor has to leave a sleep state,
+// and on a virtual machine, whose host may have given the processor away, many milliseconds: the short serial parts
+// between the operations of a training step must not put workers to sleep.
+const spinTime = time.Millisecond
 
 // New starts a pool of the given number of threads, the calling goroutine included; 0 means GOMAXPROCS.
 func New(threads int) *Pool {
