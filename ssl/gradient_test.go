@@ -87,6 +87,65 @@ func TestGradients(t *testing.T) {
 	}
 }
 
+// TestGradientsF32 holds the gradient that the CPU backend computes in f32 to the oracle's in float64, which
+// TestGradients holds to differences: every parameter of backbone and heads, relative to its largest gradient.
+func TestGradientsF32(t *testing.T) {
+	for name, s := range recipes() {
+		t.Run(name, func(t *testing.T) {
+			s.Gram.First = 0
+			s.KoLeo.Weight = 0.1
+			gradients := func(tr *Trainer) (all [][]float64, names []string) {
+				liven(tr)
+				tr.prepare(batches(&s, 0))
+				tr.forward(0.2, nil)
+				tr.tape.Backward()
+				for _, p := range tr.Student.parts() {
+					p.params.FillMissing(tr.backend)
+					for _, q := range p.params.All() {
+						if q.Frozen || q.Shape.Len() == 0 {
+							continue
+						}
+						g := make([]float64, q.Grad().Len())
+						for i := range g {
+							g[i] = q.Grad().At(i)
+						}
+						all, names = append(all, g), append(names, q.Name)
+					}
+				}
+				tr.tape.Reset()
+				return all, names
+			}
+			exact, err := NewTrainer(ref.New(), tensor.F64, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, names := gradients(exact)
+			got, _ := gradients(trainer(t, newCPU(t, 2), s))
+			largest, worst := 0.0, 0.0
+			for _, w := range want {
+				for _, v := range w {
+					largest = max(largest, math.Abs(v))
+				}
+			}
+			for i, w := range want {
+				diff, size := 0.0, 0.0
+				for j := range w {
+					diff, size = max(diff, math.Abs(got[i][j]-w[j])), max(size, math.Abs(w[j]))
+				}
+				// Softmax does not see a constant in the keys: their bias has no gradient but rounding errors.
+				if size < 1e-12*largest {
+					size = largest
+				}
+				if !(diff <= 1e-3*size) {
+					t.Errorf("%s: off by %.2g of %.2g", names[i], diff, size)
+				}
+				worst = max(worst, diff/size)
+			}
+			t.Logf("%d parameters, worst relative error %.1g", len(want), worst)
+		})
+	}
+}
+
 // liven moves student and teacher away from their initial values, where tokens and LayerScale make some gradients
 // vanish, and apart from each other.
 func liven(tr *Trainer) {
