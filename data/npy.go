@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// npyHeader is the description in front of a NumPy array, format versions 1 to 3. It is parsed here and not by a
-// library because it comes from files that may be damaged, and a wrong one must neither panic nor allocate.
-type npyHeader struct {
-	kind  string // for example "|u1" or "<i8"
-	shape []int64
-	bytes int64 // length of the header itself
+// NPYHeader is the description in front of a NumPy array in C order, format versions 1 to 3. It is parsed here and not
+// by a library because it comes from files that may be damaged, and a wrong one must neither panic nor allocate.
+type NPYHeader struct {
+	Type  string // NumPy's descr, for example "|u1" or "<i8"
+	Shape []int64
+	Bytes int64 // length of the header itself
 }
 
 var (
@@ -23,8 +23,9 @@ var (
 	npyShape   = regexp.MustCompile(`'shape':\s*\(([0-9, ]*)\)`)
 )
 
-func readNpyHeader(r io.Reader) (npyHeader, error) {
-	var h npyHeader
+// ReadNPYHeader reads the header; the elements follow in r.
+func ReadNPYHeader(r io.Reader) (NPYHeader, error) {
+	var h NPYHeader
 	var lead [8]byte
 	if _, err := io.ReadFull(r, lead[:]); err != nil {
 		return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
@@ -39,20 +40,20 @@ func readNpyHeader(r io.Reader) (npyHeader, error) {
 		if err := binary.Read(r, binary.LittleEndian, &n); err != nil {
 			return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
 		}
-		length, h.bytes = int64(n), 10
+		length, h.Bytes = int64(n), 10
 	case 2, 3:
 		var n uint32
 		if err := binary.Read(r, binary.LittleEndian, &n); err != nil {
 			return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
 		}
-		length, h.bytes = int64(n), 12
+		length, h.Bytes = int64(n), 12
 	default:
 		return h, fmt.Errorf(".npy format version %d: expected 1 to 3", lead[6])
 	}
 	if length > 1<<16 {
 		return h, fmt.Errorf("damaged .npy header: it claims %d bytes", length)
 	}
-	h.bytes += length
+	h.Bytes += length
 	text := make([]byte, length)
 	if _, err := io.ReadFull(r, text); err != nil {
 		return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
@@ -61,7 +62,7 @@ func readNpyHeader(r io.Reader) (npyHeader, error) {
 	if descr == nil || fortran == nil || shape == nil {
 		return h, fmt.Errorf("damaged .npy header %q: expected descr, fortran_order and shape of a plain array", clip(text, 120))
 	}
-	h.kind = string(descr[1])
+	h.Type = string(descr[1])
 	for _, s := range strings.Split(string(shape[1]), ",") {
 		if s = strings.TrimSpace(s); s == "" {
 			continue
@@ -70,12 +71,29 @@ func readNpyHeader(r io.Reader) (npyHeader, error) {
 		if err != nil {
 			return h, fmt.Errorf("damaged .npy header: dimension %q", s)
 		}
-		h.shape = append(h.shape, d)
+		h.Shape = append(h.Shape, d)
 	}
-	if string(fortran[1]) == "True" && len(h.shape) > 1 {
+	if string(fortran[1]) == "True" && len(h.Shape) > 1 {
 		return h, fmt.Errorf("the array is in Fortran order; save it with numpy.ascontiguousarray")
 	}
 	return h, nil
+}
+
+// AppendNPYHeader appends the header of an array in C order, format version 1, padded so that the elements behind it
+// are aligned to 64 bytes.
+func AppendNPYHeader(b []byte, typ string, shape ...int) []byte {
+	dims := make([]string, len(shape))
+	for i, d := range shape {
+		dims[i] = strconv.Itoa(d)
+	}
+	tuple := strings.Join(dims, ", ")
+	if len(shape) == 1 {
+		tuple += "," // a Python tuple of one
+	}
+	head := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", typ, tuple)
+	head += strings.Repeat(" ", (64-(10+len(head)+1)%64)%64) + "\n"
+	b = append(b, "\x93NUMPY\x01\x00"...)
+	return append(binary.LittleEndian.AppendUint16(b, uint16(len(head))), head...)
 }
 
 func clip(b []byte, n int) []byte { return b[:min(n, len(b))] }

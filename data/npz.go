@@ -82,12 +82,12 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string) (*arrays, error) 
 		return nil, fmt.Errorf("damaged .npz: %w", err)
 	}
 	defer r.Close()
-	h, err := readNpyHeader(r)
+	h, err := ReadNPYHeader(r)
 	if err != nil {
 		return nil, err
 	}
 	a := &arrays{order: binary.LittleEndian}
-	switch h.kind {
+	switch h.Type {
 	case "|u1", "<u1", "=u1":
 		a.bits = 8
 	case "<u2":
@@ -95,21 +95,21 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string) (*arrays, error) 
 	case ">u2":
 		a.bits, a.order = 16, binary.BigEndian
 	default:
-		return nil, fmt.Errorf("element type %s: expected uint8 or uint16", h.kind)
+		return nil, fmt.Errorf("element type %s: expected uint8 or uint16", h.Type)
 	}
-	total, err := a.size(h.shape)
+	total, err := a.size(h.Shape)
 	if err != nil {
 		return nil, err
 	}
-	if uint64(total)+uint64(h.bytes) != f.UncompressedSize64 {
-		return nil, fmt.Errorf("shape %v needs %d bytes, the array has %d", h.shape, total, int64(f.UncompressedSize64)-h.bytes)
+	if uint64(total)+uint64(h.Bytes) != f.UncompressedSize64 {
+		return nil, fmt.Errorf("shape %v needs %d bytes, the array has %d", h.Shape, total, int64(f.UncompressedSize64)-h.Bytes)
 	}
 	if f.Method == zip.Store {
 		start, err := f.DataOffset()
 		if err != nil {
 			return nil, fmt.Errorf("damaged .npz: %w", err)
 		}
-		start += h.bytes
+		start += h.Bytes
 		a.read = func(off int64, n int, buf []byte) ([]byte, error) { return readAt(file, start+off, n, buf) }
 		if _, err := a.read(total-1, 1, nil); err != nil {
 			return nil, err
@@ -134,28 +134,28 @@ func npzLabels(z *zip.Reader, member string, n int) ([]int32, error) {
 		return nil, fmt.Errorf("damaged .npz: %w", err)
 	}
 	defer r.Close()
-	h, err := readNpyHeader(r)
+	h, err := ReadNPYHeader(r)
 	if err != nil {
 		return nil, err
 	}
-	if len(h.shape) == 2 && h.shape[1] > 1 {
+	if len(h.Shape) == 2 && h.Shape[1] > 1 {
 		return nil, nil
 	}
 	count := int64(1)
-	for _, d := range h.shape {
+	for _, d := range h.Shape {
 		if d != 1 && count != 1 || d > 1<<31 {
-			return nil, fmt.Errorf("shape %v: expected [N] or [N, 1]", h.shape)
+			return nil, fmt.Errorf("shape %v: expected [N] or [N, 1]", h.Shape)
 		}
 		count *= d
 	}
 	if count != int64(n) {
-		return nil, fmt.Errorf("shape %v for %d images", h.shape, n)
+		return nil, fmt.Errorf("shape %v for %d images", h.Shape, n)
 	}
 	order, width := binary.ByteOrder(binary.LittleEndian), int64(0)
-	if strings.HasPrefix(h.kind, ">") {
+	if strings.HasPrefix(h.Type, ">") {
 		order = binary.BigEndian
 	}
-	switch h.kind[1:] {
+	switch h.Type[1:] {
 	case "u1", "i1", "b1":
 		width = 1
 	case "u2", "i2":
@@ -165,7 +165,7 @@ func npzLabels(z *zip.Reader, member string, n int) ([]int32, error) {
 	case "u8", "i8":
 		width = 8
 	default:
-		return nil, fmt.Errorf("element type %s: expected integers", h.kind)
+		return nil, fmt.Errorf("element type %s: expected integers", h.Type)
 	}
 	raw, err := readExactly(r, count*width, int64(f.CompressedSize64))
 	if err != nil {
@@ -177,12 +177,12 @@ func npzLabels(z *zip.Reader, member string, n int) ([]int32, error) {
 		switch p := raw[int64(i)*width:]; width {
 		case 1:
 			v = int64(int8(p[0]))
-			if h.kind[1] == 'u' {
+			if h.Type[1] == 'u' {
 				v = int64(p[0])
 			}
 		case 2:
 			v = int64(int16(order.Uint16(p)))
-			if h.kind[1] == 'u' {
+			if h.Type[1] == 'u' {
 				v = int64(order.Uint16(p))
 			}
 		case 4:

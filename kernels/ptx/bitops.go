@@ -70,7 +70,7 @@ func (c *compiler) bfi() error {
 // prmt picks four bytes out of the eight of a pair; the high bit of a selector replicates the sign.
 func (c *compiler) prmt() error {
 	if t := c.typ(); t != "b32" {
-		return fmt.Errorf("type .%s is not supported here", t)
+		return unsupported(t)
 	}
 	return c.ternary(func(a, b, sel uint64) uint64 {
 		v := a&fullMask | b<<32
@@ -239,7 +239,7 @@ func (c *compiler) cvta() error {
 	c.has("cta")
 	t := c.typ()
 	if t != "u64" {
-		return fmt.Errorf("type .%s is not supported here", t)
+		return unsupported(t)
 	}
 	base := map[string]uint64{"shared": sharedWindow, "local": localWindow, "param": paramWindow}[space]
 	if back {

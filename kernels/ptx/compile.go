@@ -43,10 +43,13 @@ type compiler struct {
 	in   *Instr
 	mods []string // modifiers not yet understood
 
-	tracked bool // the kernel has operations that read shared memory asynchronously
+	sink, psink int  // what _ stands for: a register and a predicate that nobody reads
+	tracked     bool // the kernel has operations that read shared memory asynchronously
 }
 
-func compile(mod *Module, k *Kernel) (*program, error) {
+// compile returns every mistake it finds; the program runs only if there is none.
+func compile(mod *Module, k *Kernel) (*program, []error) {
+	var errs []error
 	p := &program{k: k}
 	c := &compiler{mod: mod, k: k, slot: make([]int, len(k.regs))}
 	for i, r := range k.regs {
@@ -58,6 +61,9 @@ func compile(mod *Module, k *Kernel) (*program, error) {
 			p.nregs++
 		}
 	}
+	c.sink, c.psink = p.nregs, p.npred
+	p.nregs++
+	p.npred++
 	p.steps = make([]step, len(k.Code))
 	for i := range k.Code {
 		in := &k.Code[i]
@@ -67,7 +73,8 @@ func compile(mod *Module, k *Kernel) (*program, error) {
 			c.st.guard = c.slot[in.Guard]
 		}
 		if err := c.instruction(); err != nil {
-			return nil, fmt.Errorf("line %d: %s: %w", in.Line, in.Text, err)
+			errs = append(errs, lineErrorf(in.Line, "%s: %v", in.Text, err))
+			continue
 		}
 		switch in.Op {
 		case "shfl", "vote", "redux", "mma", "ldmatrix", "stmatrix", "elect":
@@ -77,12 +84,14 @@ func compile(mod *Module, k *Kernel) (*program, error) {
 		}
 		c.st.converge = c.st.converge || c.st.kind == stepSync
 		if len(c.mods) > 0 {
-			return nil, fmt.Errorf("line %d: %s: modifier %q is not known here", in.Line, in.Text, "."+c.mods[0])
+			errs = append(errs, lineErrorf(in.Line, "%s: modifier %q is not known here", in.Text, "."+c.mods[0]))
 		}
 		p.tracked = p.tracked || in.Op == "wgmma" || c.tracked
 	}
-	p.markMatrixRegisters()
-	return p, nil
+	if len(errs) == 0 {
+		p.markMatrixRegisters()
+	}
+	return p, errs
 }
 
 // regName is the declared name of data register r, for messages.
@@ -210,7 +219,7 @@ func (c *compiler) symbol(name string) (uint64, error) {
 // dst resolves a data register that is written.
 func (c *compiler) dst(o Operand) (int, error) {
 	if o.Kind == opSink {
-		return -1, nil
+		return c.sink, nil
 	}
 	if o.Kind != opReg || c.isPred(o) {
 		return 0, fmt.Errorf("destination is not a data register")
@@ -223,7 +232,7 @@ func (c *compiler) dst(o Operand) (int, error) {
 // pdst resolves a predicate that is written.
 func (c *compiler) pdst(o Operand) (int, error) {
 	if o.Kind == opSink {
-		return -1, nil
+		return c.psink, nil
 	}
 	if !c.isPred(o) {
 		return 0, fmt.Errorf("destination is not a predicate")

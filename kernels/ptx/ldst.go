@@ -64,7 +64,7 @@ func (c *compiler) ld() error {
 	t := c.typ()
 	_, size := class(t)
 	if size == 0 {
-		return fmt.Errorf("no type")
+		return unsupported(t)
 	}
 	if err := c.nargs(2); err != nil {
 		return err
@@ -129,9 +129,10 @@ func (c *compiler) stOp() error {
 	space := c.oneOf("global", "shared", "local")
 	c.memMods()
 	n := c.vectorWidth()
-	_, size := class(c.typ())
+	t := c.typ()
+	_, size := class(t)
 	if size == 0 {
-		return fmt.Errorf("no type")
+		return unsupported(t)
 	}
 	if err := c.nargs(2); err != nil {
 		return err

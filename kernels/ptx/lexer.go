@@ -1,7 +1,5 @@
 package ptx
 
-import "fmt"
-
 // tokenKind classifies a token of PTX text.
 type tokenKind uint8
 
@@ -55,7 +53,7 @@ func lex(src string) ([]token, error) {
 				j++
 			}
 			if j+1 >= len(src) {
-				return nil, fmt.Errorf("line %d: comment is not closed", line)
+				return nil, lineErrorf(line, "comment is not closed")
 			}
 			i = j + 2
 		case c == '"':
@@ -64,7 +62,7 @@ func lex(src string) ([]token, error) {
 				j++
 			}
 			if j >= len(src) || src[j] != '"' {
-				return nil, fmt.Errorf("line %d: string is not closed", line)
+				return nil, lineErrorf(line, "string is not closed")
 			}
 			toks = append(toks, token{tokString, src[i+1 : j], line})
 			i = j + 1
@@ -99,7 +97,7 @@ func lex(src string) ([]token, error) {
 				toks = append(toks, token{tokPunct, string(c), line})
 				i++
 			default:
-				return nil, fmt.Errorf("line %d: unexpected character %q", line, c)
+				return nil, lineErrorf(line, "unexpected character %q", c)
 			}
 		}
 	}

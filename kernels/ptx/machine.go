@@ -1,6 +1,7 @@
 package ptx
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -103,6 +104,16 @@ func (m *Machine) Write(addr uint64, b []byte) error { return m.heap.copyIn(addr
 // Read copies device memory to the host.
 func (m *Machine) Read(b []byte, addr uint64) error { return m.heap.copyOut(b, addr) }
 
+// Unwritten is how many of n bytes of device memory neither the host nor a kernel has written.
+func (m *Machine) Unwritten(addr uint64, n int) (int, error) {
+	a := m.heap.find(addr, n)
+	if a == nil {
+		return 0, fmt.Errorf("ptx: %d bytes at %#x are out of bounds (%s)", n, addr, m.heap.describe(addr))
+	}
+	off := addr - a.base
+	return bytes.Count(a.init[off:off+uint64(n)], []byte{0}), nil
+}
+
 // Fill sets n bytes of device memory to v.
 func (m *Machine) Fill(addr uint64, v byte, n int) error {
 	b := make([]byte, n)
@@ -155,12 +166,12 @@ func (m *Machine) Load(mod *Module) (*Program, error) {
 		}
 	}
 	p := &Program{machine: m, kernels: map[string]*program{}}
-	for name, k := range mod.Kernels {
-		c, err := compile(mod, k)
-		if err != nil {
-			return nil, fmt.Errorf("ptx: kernel %s: %w", name, err)
+	for _, k := range mod.Ordered() {
+		c, errs := compile(mod, k)
+		if len(errs) > 0 {
+			return nil, fmt.Errorf("ptx: kernel %s: %w", k.Name, errs[0])
 		}
-		p.kernels[name] = c
+		p.kernels[k.Name] = c
 	}
 	return p, nil
 }

@@ -23,6 +23,7 @@ type Variable struct {
 // Param is one kernel parameter.
 type Param struct {
 	Name   string
+	Type   string // of an element: "u64", "f32", "b8"
 	Align  int
 	Size   int // bytes
 	Offset int // in the packed parameter buffer
@@ -31,6 +32,7 @@ type Param struct {
 // Kernel is one .entry function.
 type Kernel struct {
 	Name      string
+	Line      int // of its name
 	Params    []Param
 	ParamSize int
 	MaxNTid   int // product of .maxntid, 0 if absent

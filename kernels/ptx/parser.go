@@ -44,7 +44,7 @@ func (p *parser) next() token {
 }
 
 func (p *parser) errorf(t token, format string, args ...any) error {
-	return fmt.Errorf("line %d: %s", t.line, fmt.Sprintf(format, args...))
+	return lineErrorf(t.line, format, args...)
 }
 
 func (p *parser) accept(text string) bool {
@@ -81,6 +81,26 @@ func (p *parser) integer() (int, error) {
 	}
 	return int(v), nil
 }
+
+// alignment reads a power of two.
+func (p *parser) alignment() (int, error) {
+	t := p.peek()
+	n, err := p.integer()
+	if err == nil && (n < 1 || n > 1<<20 || n&(n-1) != 0) {
+		err = p.errorf(t, ".align %d: expected a power of two", n)
+	}
+	return n, err
+}
+
+// Limits of what a file may ask for, so that a damaged one cannot take the memory of the machine. The first two are
+// those of the hardware.
+const (
+	maxParams = 32764     // bytes of kernel parameters
+	maxLocal  = 512 << 10 // bytes of local memory of a thread
+	maxRegs   = 1 << 16   // registers a kernel declares
+	maxVar    = 1 << 32   // bytes of a variable
+	maxInit   = 1 << 26   // bytes of a variable with an initialiser
+)
 
 func (p *parser) module() error {
 	for {
@@ -160,7 +180,7 @@ func (p *parser) variable(space string) (*Variable, error) {
 	for p.peek().kind == tokDirective {
 		t := p.next()
 		if t.text == ".align" {
-			n, err := p.integer()
+			n, err := p.alignment()
 			if err != nil {
 				return nil, err
 			}
@@ -184,9 +204,13 @@ func (p *parser) variable(space string) (*Variable, error) {
 			n = 0
 			continue
 		}
+		t := p.peek()
 		d, err := p.integer()
 		if err != nil {
 			return nil, err
+		}
+		if d < 0 || d > maxVar || n*d > maxVar/16 {
+			return nil, p.errorf(t, "%s has %d elements, at most %d fit", name, d, maxVar/16)
 		}
 		n *= d
 		if err := p.expect("]"); err != nil {
@@ -203,6 +227,9 @@ func (p *parser) variable(space string) (*Variable, error) {
 }
 
 func (p *parser) initialiser(v *Variable, elem string) error {
+	if v.Size > maxInit {
+		return p.errorf(p.peek(), "%s has an initialiser and %d bytes, at most %d fit", v.Name, v.Size, maxInit)
+	}
 	v.Init = make([]byte, v.Size)
 	size := typeSizes[elem]
 	braces := p.accept("{")
@@ -271,7 +298,7 @@ func (p *parser) entry() error {
 	if err != nil {
 		return err
 	}
-	k := &Kernel{Name: name, regIndex: map[string]int{}}
+	k := &Kernel{Name: name, Line: p.toks[p.pos-1].line, regIndex: map[string]int{}}
 	p.k, p.labels, p.scopes = k, map[string]int{}, []map[string]string{{}}
 	if p.accept("(") {
 		if err := p.params(); err != nil {
@@ -287,6 +314,9 @@ func (p *parser) entry() error {
 				n, err := p.integer()
 				if err != nil {
 					return err
+				}
+				if n < 1 || n > 1024 {
+					return p.errorf(t, "%s %d: expected 1 to 1024", t.text, n)
 				}
 				k.MaxNTid *= n
 				if !p.accept(",") {
@@ -334,7 +364,8 @@ func (p *parser) entry() error {
 		}
 		to, ok := p.labels[in.Args[0].Name]
 		if !ok {
-			return fmt.Errorf("line %d: branch to unknown label %s", in.Line, in.Args[0].Name)
+			name, _, _ := strings.Cut(in.Args[0].Name, "@")
+			return lineErrorf(in.Line, "branch to unknown label %s", name)
 		}
 		in.target = to
 	}
@@ -357,10 +388,12 @@ func (p *parser) entry() error {
 		v.addr = uint64(off)
 		off += v.Size
 	}
-	k.LocalLen = off
+	if k.LocalLen = off; off > maxLocal {
+		return lineErrorf(k.Line, "%s has %d bytes of local memory, at most %d fit", name, off, maxLocal)
+	}
 	k.dynamic = p.mod.Dynamic
 	if _, twice := p.mod.Kernels[name]; twice {
-		return fmt.Errorf("kernel %s is defined twice", name)
+		return lineErrorf(k.Line, "kernel %s is defined twice", name)
 	}
 	p.mod.Kernels[name] = k
 	return nil
@@ -390,7 +423,7 @@ func (p *parser) params() error {
 		for p.peek().kind == tokDirective {
 			switch t := p.next(); t.text {
 			case ".align":
-				n, err := p.integer()
+				n, err := p.alignment()
 				if err != nil {
 					return err
 				}
@@ -409,12 +442,18 @@ func (p *parser) params() error {
 		if err != nil {
 			return err
 		}
-		prm.Name, prm.Size = name, typeSizes[elem]
+		if elem == "" {
+			return p.errorf(p.toks[p.pos-1], "parameter %s has no type", name)
+		}
+		prm.Name, prm.Type, prm.Size = name, elem, typeSizes[elem]
 		prm.Align = max(prm.Align, prm.Size)
 		if p.accept("[") {
 			n, err := p.integer()
 			if err != nil {
 				return err
+			}
+			if n < 1 || n > maxParams {
+				return p.errorf(p.toks[p.pos-1], "parameter %s has %d elements, expected 1 to %d", name, n, maxParams)
 			}
 			prm.Size *= n
 			if err := p.expect("]"); err != nil {
@@ -424,6 +463,9 @@ func (p *parser) params() error {
 		k.ParamSize = (k.ParamSize + prm.Align - 1) &^ (prm.Align - 1)
 		prm.Offset = k.ParamSize
 		k.ParamSize += prm.Size
+		if k.ParamSize > maxParams {
+			return p.errorf(p.peek(), "the parameters of %s take more than %d bytes", k.Name, maxParams)
+		}
 		k.Params = append(k.Params, prm)
 		p.accept(",")
 	}
@@ -471,7 +513,11 @@ func (p *parser) body() error {
 			}
 		case t.kind == tokIdent && p.toks[p.pos+1].text == ":":
 			p.pos += 2
-			p.labels[p.declare(t.text)] = len(p.k.Code)
+			label := p.declare(t.text)
+			if _, twice := p.labels[label]; twice {
+				return p.errorf(t, "label %s stands twice", t.text)
+			}
+			p.labels[label] = len(p.k.Code)
 		default:
 			if err := p.instruction(); err != nil {
 				return err
@@ -526,11 +572,16 @@ func (p *parser) registers() error {
 			if err := p.expect(">"); err != nil {
 				return err
 			}
-			for i := range n {
-				p.register(name+strconv.Itoa(i), typ)
+			if n < 0 || n > maxRegs-len(p.k.regs) {
+				return p.errorf(t, "%d registers %s, at most %d fit", n, name, maxRegs-len(p.k.regs))
 			}
-		} else {
-			p.register(name, typ)
+			for i := range n {
+				if err := p.register(t, name+strconv.Itoa(i), typ); err != nil {
+					return err
+				}
+			}
+		} else if err := p.register(t, name, typ); err != nil {
+			return err
 		}
 		if !p.accept(",") {
 			return p.expect(";")
@@ -538,10 +589,14 @@ func (p *parser) registers() error {
 	}
 }
 
-func (p *parser) register(name, typ string) {
+func (p *parser) register(t token, name, typ string) error {
 	u := p.declare(name)
+	if _, twice := p.k.regIndex[u]; twice {
+		return p.errorf(t, "register %s is declared twice", name)
+	}
 	p.k.regIndex[u] = len(p.k.regs)
 	p.k.regs = append(p.k.regs, regDecl{u, typ})
+	return nil
 }
 
 func (p *parser) instruction() error {
@@ -578,7 +633,7 @@ func (p *parser) instruction() error {
 	}
 	if in.Op == "bra" {
 		if len(in.Args) != 1 || in.Args[0].Kind != opLabel {
-			return fmt.Errorf("line %d: bra wants one label", in.Line)
+			return lineErrorf(in.Line, "bra wants one label")
 		}
 	}
 	p.k.Code = append(p.k.Code, in)
@@ -601,6 +656,9 @@ func (p *parser) operand(in *Instr) (Operand, error) {
 	case t.text == "{":
 		v := Operand{Kind: opVector}
 		for !p.accept("}") {
+			if p.peek().text == "{" {
+				return v, p.errorf(t, "a vector inside a vector")
+			}
 			e, err := p.operand(in)
 			if err != nil {
 				return v, err
@@ -612,6 +670,9 @@ func (p *parser) operand(in *Instr) (Operand, error) {
 	case t.text == "[":
 		return p.address(in)
 	case t.text == "!":
+		if p.peek().kind != tokIdent && p.peek().kind != tokNumber {
+			return Operand{}, p.errorf(t, "! stands before a predicate, not before %q", p.peek().text)
+		}
 		o, err := p.operand(in)
 		o.Negate = true
 		return o, err
@@ -647,6 +708,9 @@ func (p *parser) operand(in *Instr) (Operand, error) {
 		if r, ok := p.k.regIndex[u]; ok {
 			o := Operand{Kind: opReg, Reg: r}
 			if p.accept("|") {
+				if p.toks[min(p.pos+1, len(p.toks)-1)].text == "|" {
+					return o, p.errorf(t, "more than two results joined by |")
+				}
 				q, err := p.operand(in)
 				return Operand{Kind: opPair, Elems: []Operand{o, q}}, err
 			}
@@ -714,6 +778,9 @@ func (p *parser) address(in *Instr) (Operand, error) {
 			o.Imm -= uint64(n)
 		case p.accept(","):
 			// [tensorMap, {c0, c1}] of a bulk tensor copy: the coordinates become elements.
+			if p.peek().text == "[" {
+				return o, p.errorf(p.peek(), "an address inside an address")
+			}
 			e, err := p.operand(in)
 			if err != nil {
 				return o, err

@@ -44,8 +44,18 @@ func class(t string) (byte, int) {
 		return 'G', 4
 	case "pred":
 		return 'p', 0
+	case "":
+		return 0, 0
 	}
 	return t[0], typeSizes[t]
+}
+
+// unsupported is the error of an instruction whose type, "" for none, is not one of those it knows.
+func unsupported(t string) error {
+	if t == "" {
+		return fmt.Errorf("no type, or one that is not known")
+	}
+	return fmt.Errorf("type .%s is not supported here", t)
 }
 
 // float turns a scalar function of float64 (exact enough for f32: a float64 operation rounded once) into one of
@@ -65,7 +75,7 @@ func floatOp(t string, f func(a, b float64) float64) (func(a, b uint64) uint64, 
 			return hi<<16 | lo
 		}, nil
 	}
-	return nil, fmt.Errorf("type .%s is not supported here", t)
+	return nil, unsupported(t)
 }
 
 func intOp(t string, u func(a, b uint64) uint64, s func(a, b int64) int64) (func(a, b uint64) uint64, error) {
@@ -74,9 +84,12 @@ func intOp(t string, u func(a, b uint64) uint64, s func(a, b int64) int64) (func
 	case 'u', 'b':
 		return func(a, b uint64) uint64 { return truncate(u(truncate(a, size), truncate(b, size)), size) }, nil
 	case 's':
+		if s == nil {
+			break // bitwise operations have no signed form
+		}
 		return func(a, b uint64) uint64 { return truncate(uint64(s(signExt(a, size), signExt(b, size))), size) }, nil
 	}
-	return nil, fmt.Errorf("type .%s is not supported here", t)
+	return nil, unsupported(t)
 }
 
 func isFloat(t string) bool {
@@ -270,7 +283,7 @@ func approx(f func(float64) float64) func(c *compiler, t string) (func(a uint64)
 func (c *compiler) unary() error {
 	t := c.typ()
 	if t == "" {
-		return fmt.Errorf("no type")
+		return unsupported(t)
 	}
 	if c.in.Op == "not" && t == "pred" {
 		return c.predNot()
@@ -301,6 +314,9 @@ func (c *compiler) unary() error {
 }
 
 func (c *compiler) predNot() error {
+	if err := c.nargs(2); err != nil {
+		return err
+	}
 	d, err := c.pdst(c.in.Args[0])
 	if err != nil {
 		return err
@@ -316,7 +332,7 @@ func (c *compiler) predNot() error {
 func (c *compiler) binary() error {
 	t := c.typ()
 	if t == "" {
-		return fmt.Errorf("no type")
+		return unsupported(t)
 	}
 	if err := c.nargs(3); err != nil {
 		return err
@@ -474,7 +490,7 @@ func (c *compiler) binaryWith(f func(a, b uint64) uint64) error {
 func (c *compiler) product(t string) (func(a, b uint64) uint64, error) {
 	k, size := class(t)
 	if k != 'u' && k != 's' {
-		return nil, fmt.Errorf("type .%s is not supported here", t)
+		return nil, unsupported(t)
 	}
 	ext := func(v uint64) uint64 {
 		if k == 's' {
@@ -568,5 +584,5 @@ func (c *compiler) fma() error {
 			return hi<<16 | lo
 		})
 	}
-	return fmt.Errorf("type .%s is not supported here", t)
+	return unsupported(t)
 }

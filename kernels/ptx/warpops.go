@@ -206,6 +206,9 @@ func (c *compiler) redux() error {
 	}
 	op := c.oneOf("add", "min", "max", "and", "or", "xor")
 	t := c.typ()
+	if op == "" {
+		return fmt.Errorf("no operation")
+	}
 	f, err := binaryOps[op](c, t)
 	if err != nil {
 		return err
@@ -242,10 +245,13 @@ func (c *compiler) atom() error {
 	c.memMods()
 	t := c.typ()
 	_, size := class(t)
+	if size == 0 {
+		return unsupported(t)
+	}
 	args := c.in.Args
 	d := -1
 	var err error
-	if c.in.Op == "atom" {
+	if c.in.Op == "atom" && len(args) > 0 {
 		if d, err = c.dst(args[0]); err != nil {
 			return err
 		}
@@ -267,6 +273,9 @@ func (c *compiler) atom() error {
 	case "exch":
 		f = func(_, v uint64) uint64 { return v }
 	case "cas":
+		if len(s) != 2 {
+			return fmt.Errorf("%d operands", len(c.in.Args))
+		}
 	case "inc":
 		f = func(old, v uint64) uint64 {
 			if old >= v {

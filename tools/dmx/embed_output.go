@@ -135,15 +135,7 @@ func (s *spool) finish(out string, src data.Source, shape []int) error {
 
 // writeNPY writes the array [images, shape…] in NumPy's format, version 1.
 func (s *spool) writeNPY(w io.Writer, shape []int) error {
-	dims := strconv.Itoa(s.rows)
-	for _, d := range shape {
-		dims += ", " + strconv.Itoa(d)
-	}
-	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims)
-	pad := 64 - (10+len(header)+1)%64
-	header += strings.Repeat(" ", pad%64) + "\n"
-	b := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), byte(len(header)>>8))
-	if _, err := w.Write(append(b, header...)); err != nil {
+	if _, err := w.Write(data.AppendNPYHeader(nil, "<f4", append([]int{s.rows}, shape...)...)); err != nil {
 		return err
 	}
 	if _, err := s.f.Seek(0, io.SeekStart); err != nil {
