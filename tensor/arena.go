@@ -166,7 +166,9 @@ func (a *Arena) grow(size int) *block {
 		buf, err = a.alloc.Alloc(want)
 	}
 	if err != nil {
-		panic(&OutOfMemory{Device: a.alloc.Device(), Requested: size, InUse: a.inUse, Free: -1, Cause: err})
+		e := AllocationFailed(a.alloc.Device(), size, err)
+		e.InUse = max(e.InUse, a.inUse)
+		panic(e)
 	}
 	s := &slab{buf: buf}
 	s.first = &block{slab: s, size: want}

@@ -1,6 +1,9 @@
 package tensor
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Buffer is one block of memory on one device. Host memory is reached through Host; device memory only
 // through its address, by the backend that owns it.
@@ -19,8 +22,9 @@ type Allocator interface {
 	Free(*Buffer)
 }
 
-// OutOfMemory is what an Arena panics with when its allocator has no more to give; the training step turns it
-// back into an error. Free is negative where the device does not tell.
+// OutOfMemory is the error of an allocator that has no more to give, and what an Arena panics with; CatchOutOfMemory
+// turns the panic back into an error. InUse is what the allocator, or else the arena, has handed out. Free is
+// negative where the device does not tell.
 type OutOfMemory struct {
 	Device    Device
 	Requested int
@@ -42,6 +46,29 @@ func (e *OutOfMemory) Error() string {
 }
 
 func (e *OutOfMemory) Unwrap() error { return e.Cause }
+
+// AllocationFailed is the OutOfMemory in err, the error of an allocator asked for so many bytes, or one that tells err
+// as its cause.
+func AllocationFailed(d Device, bytes int, err error) *OutOfMemory {
+	var e *OutOfMemory
+	if errors.As(err, &e) {
+		return e
+	}
+	return &OutOfMemory{Device: d, Requested: bytes, Free: -1, Cause: err}
+}
+
+// CatchOutOfMemory, deferred, turns a panic with *OutOfMemory into *err.
+func CatchOutOfMemory(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	e, ok := r.(*OutOfMemory)
+	if !ok {
+		panic(r)
+	}
+	*err = e
+}
 
 // Host is the allocator of CPU memory. It is safe for concurrent use.
 var Host Allocator = hostAllocator{}

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dino-mx/dmx/kernels"
@@ -16,8 +17,15 @@ type Backend struct {
 	modules   map[string]Module
 	functions map[string]function
 	args      args
-	launch    Launch
+	one       Command // being run
 	fault     error
+	recent    recent
+	blocking  bool // see SyncEach
+	holding   bool // inside Together
+	held      *program
+	replays   replays
+	staging   staging
+	feeder    feeder
 	scratch   workspace
 	tables    map[*kernels.ParamTable]*deviceTable
 	versions  Versions
@@ -34,7 +42,10 @@ var _ kernels.Backend = (*Backend)(nil)
 // New makes a backend on a driver, which it owns from then on.
 func New(d Driver, v Versions) *Backend {
 	b := &Backend{driver: d, info: d.Info(), modules: map[string]Module{}, functions: map[string]function{}, tables: map[*kernels.ParamTable]*deviceTable{}, versions: v}
-	b.alloc = &allocator{d: d, device: tensor.Device{Kind: tensor.CUDA, Index: b.info.Index}}
+	b.held = &program{}
+	b.held.reset()
+	b.staging.d = d
+	b.alloc = &allocator{b: b, device: tensor.Device{Kind: tensor.CUDA, Index: b.info.Index}}
 	if b.info.Emulated {
 		b.alloc.device.Kind = tensor.EmulatedCUDA
 	}
@@ -43,7 +54,9 @@ func New(d Driver, v Versions) *Backend {
 }
 
 // Close gives the device back.
-func (b *Backend) Close() error { return b.driver.Close() }
+func (b *Backend) Close() error {
+	return errors.Join(b.driver.Sync(), b.replays.close(), b.staging.close(), b.driver.Close())
+}
 
 // Info describes the device.
 func (b *Backend) Info() Info { return b.info }
@@ -62,19 +75,12 @@ func (b *Backend) Allocator() tensor.Allocator { return b.alloc }
 
 // Sync waits for everything asked so far and returns the first fault since the last Sync.
 func (b *Backend) Sync() error {
-	err := b.driver.Sync()
-	if b.fault != nil {
-		err = b.fault
-	}
+	b.flush()
+	b.fail(b.driver.Sync())
+	err := b.fault
 	b.fault = nil
+	b.recent.reset()
 	return err
-}
-
-// fail keeps the first fault.
-func (b *Backend) fail(err error) {
-	if b.fault == nil && err != nil {
-		b.fault = err
-	}
 }
 
 // run launches a kernel with the arguments packed in b.args.
@@ -90,10 +96,7 @@ func (b *Backend) run(file, name string, grid, block [3]int, shared int) {
 		b.fail(err)
 		return
 	}
-	b.launch = Launch{Name: name, Function: f, Grid: grid, Block: block, Shared: shared, Args: b.args.buf}
-	if err := b.driver.Launch(&b.launch); err != nil {
-		b.fail(fmt.Errorf("cuda: kernel %s, grid %v, block %v: %w", name, grid, block, err))
-	}
+	b.ask(Command{Kind: LaunchCommand, Launch: Launch{Name: name, Function: f, Grid: grid, Block: block, Shared: shared, Args: b.args.buf}})
 }
 
 // each launches a kernel over n elements, per elements a thread, 256 threads a block.

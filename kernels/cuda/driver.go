@@ -1,29 +1,114 @@
 package cuda
 
-// Driver is what the backend asks of a device. Addresses are device addresses; work is done in the order it was
-// asked for. Calls are made from one goroutine at a time.
+import (
+	"errors"
+	"fmt"
+)
+
+// Driver is what the backend asks of a device. Addresses are device addresses. Work on the Compute stream is done in
+// the order it was asked for; the other stream keeps its own order, and events tie the two together. Calls are made
+// from one goroutine at a time, from any thread.
+//
+// An error that wraps ErrOutOfMemory leaves the device usable. One that wraps ErrFault may be the fault of any
+// kernel asked for earlier, whatever call returns it.
 type Driver interface {
 	// Info describes the device.
 	Info() Info
 	// Load makes the kernels of a PTX module ready. name is for messages.
 	Load(name, ptx string) (Module, error)
-	// Alloc reserves device memory, 256-byte aligned; Free gives it back; Memory tells what is free.
+	// Alloc reserves device memory, 256-byte aligned; Free gives back memory that no work uses any more; Memory
+	// tells what is free.
 	Alloc(bytes int) (uint64, error)
 	Free(addr uint64) error
 	Memory() (free, total int)
-	// CopyIn, CopyOut and Copy move bytes host to device, back, and inside the device. The first two wait.
+	// Pin reserves host memory that the device copies from while the host goes on; Unpin gives it back.
+	Pin(bytes int) ([]byte, error)
+	Unpin(p []byte) error
+	// CopyIn and CopyOut move bytes host to device and back, on Compute, and wait. Copy moves bytes inside the device.
 	CopyIn(dst uint64, src []byte) error
 	CopyOut(dst []byte, src uint64) error
 	Copy(dst, src uint64, bytes int) error
+	// Feed asks a stream for a copy from pinned memory and does not wait: src stays as it is until the stream has
+	// passed the copy.
+	Feed(s Stream, dst uint64, src []byte) error
 	// TensorMap encodes m for kernels that take a map by value.
 	TensorMap(m TensorMap) ([128]byte, error)
 	// Launch asks for one kernel; it may return before the kernel has run.
 	Launch(l *Launch) error
+	// NewGraph prepares commands that follow one another, to be asked for as one. Nothing runs yet.
+	NewGraph(cs []Command) (Graph, error)
+	// NewEvent makes an event, which lives as long as the driver.
+	NewEvent() (Event, error)
 	// Sync waits until all work asked for is done and returns the first fault.
 	Sync() error
 	// Close gives the device back.
 	Close() error
 }
+
+// What an error of a Driver may wrap.
+var (
+	ErrOutOfMemory = errors.New("out of device memory")
+	ErrFault       = errors.New("a kernel failed")
+	// ErrGraph is returned by a Graph that cannot be changed to the commands it is given.
+	ErrGraph = errors.New("the graph cannot take these commands")
+)
+
+// Stream is a queue of work of a device.
+type Stream uint8
+
+// The streams: Compute for kernels and everything they depend on, Transfer for copies that run beside them.
+const (
+	Compute Stream = iota
+	Transfer
+)
+
+// Event is a point in the work of a stream.
+type Event interface {
+	// Record moves the event behind all work asked of s so far.
+	Record(s Stream) error
+	// Follow makes the work that s is asked for from now on wait for the event as it is now.
+	Follow(s Stream) error
+	// Wait makes the host wait for it. An event that was never recorded is over.
+	Wait() error
+}
+
+// Command is one entry of a Graph: a kernel, or a copy.
+type Command struct {
+	Kind     Kind
+	Launch   Launch
+	Dst, Src uint64 // of a copy
+	Host     []byte // of FeedCommand: pinned, as for Feed
+	Bytes    int    // of CopyCommand
+}
+
+// Kind says what a Command does.
+type Kind uint8
+
+// The kinds of command.
+const (
+	LaunchCommand Kind = iota
+	FeedCommand
+	CopyCommand
+)
+
+// Graph is a sequence of commands that the device takes in one piece.
+type Graph interface {
+	// Launch asks Compute for all commands, in order. cs has as many commands, each of its old kind; changed lists
+	// those that differ from the last time, and only they are read. Launches asked for earlier are not affected.
+	// An error that wraps ErrGraph says that nothing was asked for; a *CommandError says which command failed.
+	Launch(cs []Command, changed []int) error
+	Close() error
+}
+
+// CommandError is the error of one command of a graph.
+type CommandError struct {
+	Index int
+	Err   error
+}
+
+func (e *CommandError) Error() string { return fmt.Sprintf("command %d: %v", e.Index, e.Err) }
+
+func (e *CommandError) Unwrap() error { return e.Err }
 
 // Module finds kernels by name.
 type Module interface {

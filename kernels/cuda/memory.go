@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dino-mx/dmx/kernels"
@@ -9,28 +10,42 @@ import (
 
 // allocator hands out device memory and keeps nothing: arenas above it reserve large blocks once.
 type allocator struct {
-	d      Driver
+	b      *Backend
 	device tensor.Device
+	used   int // bytes handed out
 }
 
 func (a *allocator) Device() tensor.Device { return a.device }
 
 func (a *allocator) Alloc(bytes int) (*tensor.Buffer, error) {
-	addr, err := a.d.Alloc(max(bytes, 1))
-	if err != nil {
-		free, total := a.d.Memory()
-		return nil, fmt.Errorf("%s: %d MiB asked for, %d of %d MiB free: %w", a.device, bytes>>20, free>>20, total>>20, err)
+	addr, err := a.b.driver.Alloc(max(bytes, 1))
+	if errors.Is(err, ErrOutOfMemory) {
+		free, _ := a.b.driver.Memory()
+		return nil, &tensor.OutOfMemory{Device: a.device, Requested: bytes, InUse: a.used, Free: free}
 	}
+	if err != nil {
+		a.b.fail(err)
+		return nil, fmt.Errorf("%s: allocate %d bytes: %w", a.device, bytes, err)
+	}
+	a.used += bytes
 	return &tensor.Buffer{Device: a.device, Addr: addr, Size: bytes}, nil
 }
 
-func (a *allocator) Free(b *tensor.Buffer) {
-	if b.Addr != 0 {
-		// A buffer that the device does not know any more cannot be given back twice; there is nothing to repair.
-		_ = a.d.Free(b.Addr)
-		b.Addr = 0
+func (a *allocator) Free(buf *tensor.Buffer) {
+	if buf.Addr == 0 {
+		return
 	}
+	// What was asked for may still use the memory.
+	a.b.flush()
+	a.b.fail(a.b.driver.Sync())
+	// A buffer that the device does not know any more cannot be given back twice; there is nothing to repair.
+	_ = a.b.driver.Free(buf.Addr)
+	a.used -= buf.Size
+	buf.Addr = 0
 }
+
+// MemoryInUse is the bytes of device memory that this backend holds.
+func (b *Backend) MemoryInUse() int { return b.alloc.used }
 
 // workspace is memory for partial sums, grown to the largest need and kept.
 type workspace struct {
@@ -51,27 +66,46 @@ func (w *workspace) floats(n int) *tensor.Tensor {
 // replace gives old back, once the device is done with it, and reserves a buffer of the given size.
 func (b *Backend) replace(old *tensor.Buffer, bytes int) *tensor.Buffer {
 	if old != nil {
-		b.fail(b.driver.Sync())
 		b.alloc.Free(old)
 	}
 	buf, err := b.alloc.Alloc(bytes)
 	if err != nil {
-		panic(&tensor.OutOfMemory{Device: b.alloc.device, Requested: bytes, Free: -1, Cause: err})
+		panic(tensor.AllocationFailed(b.alloc.device, bytes, err))
 	}
 	return buf
 }
 
-// Upload copies a host tensor to the device and waits.
+// Upload copies a host tensor to the device.
 func (b *Backend) Upload(dst, host *tensor.Tensor) {
 	kernels.CheckTransfer("Upload", dst, host)
-	if b.fault == nil && dst.Len() > 0 {
-		b.fail(b.driver.CopyIn(dst.Addr(), host.Bytes()))
+	if dst.Len() > 0 {
+		b.copyIn(dst.Addr(), host.Bytes())
 	}
+}
+
+// copyIn copies host bytes to the device, in the order of the operations. src may be changed afterwards.
+func (b *Backend) copyIn(dst uint64, src []byte) {
+	if b.fault != nil {
+		return
+	}
+	if b.holding && len(src) <= stagingMost {
+		p, err := b.staging.put(src)
+		if err != nil {
+			b.fail(err)
+			return
+		}
+		b.held.staged = true
+		b.ask(Command{Kind: FeedCommand, Dst: dst, Host: p})
+		return
+	}
+	b.flush()
+	b.fail(b.driver.CopyIn(dst, src))
 }
 
 // Download copies a device tensor to the host and waits.
 func (b *Backend) Download(host, src *tensor.Tensor) {
 	kernels.CheckTransfer("Download", host, src)
+	b.flush()
 	if b.fault == nil && src.Len() > 0 {
 		b.fail(b.driver.CopyOut(host.Bytes(), src.Addr()))
 	}
@@ -84,9 +118,7 @@ func (b *Backend) Copy(dst, src *tensor.Tensor) {
 		return
 	}
 	if dst.DType() == src.DType() {
-		if b.fault == nil {
-			b.fail(b.driver.Copy(dst.Addr(), src.Addr(), dst.NumBytes()))
-		}
+		b.ask(Command{Kind: CopyCommand, Dst: dst.Addr(), Src: src.Addr(), Bytes: dst.NumBytes()})
 		return
 	}
 	mustDevice(dst.DType())

@@ -124,6 +124,24 @@ func (d *Driver) Launch(l *cuda.Launch) error {
 	return f.p.Launch(f.name, l.Grid, l.Block, l.Shared, l.Args)
 }
 
+// Pin is ordinary memory.
+func (d *Driver) Pin(bytes int) ([]byte, error) { return make([]byte, bytes), nil }
+
+// Unpin leaves it to the garbage collector.
+func (d *Driver) Unpin([]byte) error { return nil }
+
+// Feed copies at once.
+func (d *Driver) Feed(_ cuda.Stream, dst uint64, src []byte) error { return d.CopyIn(dst, src) }
+
+// NewEvent makes an event that is always over: everything is done when it is asked for.
+func (d *Driver) NewEvent() (cuda.Event, error) { return over{}, nil }
+
+type over struct{}
+
+func (over) Record(cuda.Stream) error { return nil }
+func (over) Follow(cuda.Stream) error { return nil }
+func (over) Wait() error              { return nil }
+
 // Sync has nothing to wait for: launches run at once.
 func (d *Driver) Sync() error { return nil }
 

@@ -3,6 +3,8 @@ package ptx
 import (
 	"fmt"
 	"sort"
+
+	"github.com/dino-mx/dmx/kernels/cuda"
 )
 
 // The generic address windows. Shared memory starts above zero so that a null shared pointer is out of bounds.
@@ -45,7 +47,7 @@ type heap struct {
 
 func (h *heap) alloc(n int) (uint64, error) {
 	if n < 0 || h.used+n > h.limit {
-		return 0, fmt.Errorf("ptx: out of memory: asked for %d bytes with %d of %d in use", n, h.used, h.limit)
+		return 0, fmt.Errorf("ptx: %w: asked for %d bytes with %d of %d in use", cuda.ErrOutOfMemory, n, h.used, h.limit)
 	}
 	if h.next == 0 {
 		h.next = globalStart

@@ -1,0 +1,33 @@
+package drivertest
+
+import "github.com/dino-mx/dmx/kernels/cuda"
+
+// Failer fails at a chosen allocation or launch, counted from 1; 0 is never.
+type Failer struct {
+	cuda.Driver
+	FailAlloc, FailLaunch int
+	Err                   error
+
+	allocs, launches int
+}
+
+// Alloc fails at its turn as a device does that has no more memory.
+func (d *Failer) Alloc(n int) (uint64, error) {
+	if d.allocs++; d.allocs == d.FailAlloc {
+		return 0, cuda.ErrOutOfMemory
+	}
+	return d.Driver.Alloc(n)
+}
+
+// Launch fails at its turn with Err.
+func (d *Failer) Launch(l *cuda.Launch) error {
+	if d.launches++; d.launches == d.FailLaunch {
+		return d.Err
+	}
+	return d.Driver.Launch(l)
+}
+
+// NewGraph has no room for any, so that kernels are launched one by one.
+func (d *Failer) NewGraph([]cuda.Command) (cuda.Graph, error) {
+	return nil, cuda.ErrOutOfMemory
+}

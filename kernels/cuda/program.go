@@ -1,0 +1,74 @@
+package cuda
+
+import "bytes"
+
+// program is a sequence of commands held back. The memory behind the arguments is its own and is used again.
+type program struct {
+	commands []Command
+	args     []byte
+	shape    uint64 // a hash of the kinds in order
+	staged   bool   // it reads the staging memory
+}
+
+// argAlign is the alignment of each argument buffer: that of a tensor map, the most any kernel asks for.
+const argAlign = 64
+
+func (p *program) reset() {
+	p.commands, p.args, p.shape, p.staged = p.commands[:0], p.args[:0], fnvBasis, false
+}
+
+// The FNV-1a hash.
+const (
+	fnvBasis = 14695981039346656037
+	fnvPrime = 1099511628211
+)
+
+func (p *program) add(c Command) {
+	if c.Kind == LaunchCommand {
+		for len(p.args)%argAlign != 0 {
+			p.args = append(p.args, 0)
+		}
+		// When args moves to a larger array, earlier commands keep their bytes in the old one.
+		at := len(p.args)
+		p.args = append(p.args, c.Launch.Args...)
+		c.Launch.Args = p.args[at:len(p.args):len(p.args)]
+	}
+	p.commands = append(p.commands, c)
+	p.shape = (p.shape ^ uint64(c.Kind)) * fnvPrime
+}
+
+// sameKinds reports whether q could take p's place in a graph.
+func (p *program) sameKinds(q *program) bool {
+	if p.shape != q.shape || len(p.commands) != len(q.commands) {
+		return false
+	}
+	for i := range p.commands {
+		if p.commands[i].Kind != q.commands[i].Kind {
+			return false
+		}
+	}
+	return true
+}
+
+// changes appends the indices of the commands in which q differs from p.
+func (p *program) changes(dst []int, q *program) []int {
+	for i := range p.commands {
+		if !p.commands[i].equal(&q.commands[i]) {
+			dst = append(dst, i)
+		}
+	}
+	return dst
+}
+
+// equal reports whether two commands of one kind do the same.
+func (c *Command) equal(d *Command) bool {
+	switch c.Kind {
+	case LaunchCommand:
+		a, b := &c.Launch, &d.Launch
+		return a.Function == b.Function && a.Grid == b.Grid && a.Block == b.Block && a.Shared == b.Shared && bytes.Equal(a.Args, b.Args)
+	case FeedCommand:
+		return c.Dst == d.Dst && len(c.Host) == len(d.Host) && &c.Host[0] == &d.Host[0]
+	default:
+		return c.Dst == d.Dst && c.Src == d.Src && c.Bytes == d.Bytes
+	}
+}
