@@ -1,6 +1,9 @@
 package cuda
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 const (
 	minGraph  = 16 // commands below which a graph saves nothing
@@ -14,9 +17,10 @@ const (
 // patches is masked, rates. Only the order of kernels and copies is the graph's own; where it differs too (another
 // number of chunks, a step that is watched) the step gets a graph of its own.
 type replays struct {
-	graphs []*replay // the most recently used last
-	seen   []uint64  // shapes of programs run one by one, the most recent last
-	listed []int
+	graphs  []*replay // the most recently used last
+	seen    []uint64  // shapes of programs run one by one, the most recent last
+	refused []uint64  // shapes whose graph the device would not change
+	listed  []int
 }
 
 type replay struct {
@@ -120,7 +124,7 @@ func (b *Backend) replay() bool {
 		rs.listed = r.program.changes(rs.listed[:0], b.held)
 		return b.launchGraph(r, rs.listed)
 	}
-	if !rs.known(b.held.shape) {
+	if slices.Contains(rs.refused, b.held.shape) || !rs.known(b.held.shape) {
 		return false
 	}
 	g, err := b.driver.NewGraph(b.held.commands)
@@ -152,6 +156,7 @@ func (b *Backend) launchGraph(r *replay, changed []int) bool {
 	if errors.Is(err, ErrGraph) {
 		rs := &b.replays
 		rs.graphs = rs.graphs[:len(rs.graphs)-1]
+		rs.refused = append(rs.refused, b.held.shape)
 		b.fail(r.graph.Close())
 		return false
 	}
@@ -165,10 +170,8 @@ func (b *Backend) launchGraph(r *replay, changed []int) bool {
 
 // known reports whether a program of this shape was run before, and remembers it.
 func (rs *replays) known(shape uint64) bool {
-	for _, s := range rs.seen {
-		if s == shape {
-			return true
-		}
+	if slices.Contains(rs.seen, shape) {
+		return true
 	}
 	if len(rs.seen) == maxSeen {
 		copy(rs.seen, rs.seen[1:])

@@ -8,6 +8,22 @@
   CUresult r = cuCtxSetCurrent(ctx); \
   return r ? r : (call)
 
+// Flag 1: neither stream waits for the legacy default stream, which other users of the context may fill.
+CUresult dmx_streams(CUcontext ctx, CUstream *compute, CUstream *transfer) {
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  if ((r = cuStreamCreate(compute, 1))) return r;
+  if ((r = cuStreamCreate(transfer, 1))) cuStreamDestroy(*compute);
+  return r;
+}
+
+CUresult dmx_close(CUcontext ctx, CUstream compute, CUstream transfer) {
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  CUresult a = cuStreamDestroy(compute), b = cuStreamDestroy(transfer);
+  return a ? a : b;
+}
+
 // Options of cuModuleLoadDataEx: 5 and 6 are the error log and its size.
 CUresult dmx_load(CUcontext ctx, CUmodule *module, const char *ptx, char *log, unsigned int log_bytes) {
   CUjit_option options[] = {5, 6};
@@ -25,22 +41,47 @@ CUresult dmx_function(CUcontext ctx, CUfunction *f, CUmodule module, const char 
 
 // shape is grid x, y, z, block x, y, z and the bytes of dynamic shared memory. Markers 1, 2 and 0 introduce the
 // packed argument buffer, its size and the end.
-CUresult dmx_launch(CUcontext ctx, CUfunction f, const unsigned int *shape, void *args, size_t bytes) {
+CUresult dmx_launch(CUcontext ctx, CUstream s, CUfunction f, const unsigned int *shape, void *args, size_t bytes) {
   void *extra[] = {(void *)1, args, (void *)2, &bytes, (void *)0};
-  WITH(ctx, cuLaunchKernel(f, shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], 0, 0, extra));
+  WITH(ctx, cuLaunchKernel(f, shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], s, 0, extra));
 }
 
-CUresult dmx_copy_in(CUcontext ctx, CUdeviceptr dst, const void *src, size_t bytes) { WITH(ctx, cuMemcpyHtoD(dst, src, bytes)); }
-CUresult dmx_copy_out(CUcontext ctx, void *dst, CUdeviceptr src, size_t bytes) { WITH(ctx, cuMemcpyDtoH(dst, src, bytes)); }
-CUresult dmx_copy(CUcontext ctx, CUdeviceptr dst, CUdeviceptr src, size_t bytes) { WITH(ctx, cuMemcpyDtoDAsync(dst, src, bytes, 0)); }
+// Pageable memory: the copy is over when the call returns.
+CUresult dmx_copy_in(CUcontext ctx, CUstream s, CUdeviceptr dst, const void *src, size_t bytes) {
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  if ((r = cuMemcpyHtoDAsync(dst, src, bytes, s))) return r;
+  return cuStreamSynchronize(s);
+}
+
+CUresult dmx_copy_out(CUcontext ctx, CUstream s, void *dst, CUdeviceptr src, size_t bytes) {
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  if ((r = cuMemcpyDtoHAsync(dst, src, bytes, s))) return r;
+  return cuStreamSynchronize(s);
+}
+
+CUresult dmx_copy(CUcontext ctx, CUstream s, CUdeviceptr dst, CUdeviceptr src, size_t bytes) { WITH(ctx, cuMemcpyDtoDAsync(dst, src, bytes, s)); }
+CUresult dmx_feed(CUcontext ctx, CUstream s, CUdeviceptr dst, const void *src, size_t bytes) { WITH(ctx, cuMemcpyHtoDAsync(dst, src, bytes, s)); }
 CUresult dmx_alloc(CUcontext ctx, CUdeviceptr *p, size_t bytes) { WITH(ctx, cuMemAlloc(p, bytes)); }
 CUresult dmx_free(CUcontext ctx, CUdeviceptr p) { WITH(ctx, cuMemFree(p)); }
 CUresult dmx_memory(CUcontext ctx, size_t *free_bytes, size_t *total) { WITH(ctx, cuMemGetInfo(free_bytes, total)); }
 
+// Flag 1: pinned for every context of the process.
+CUresult dmx_pin(CUcontext ctx, void **p, size_t bytes) { WITH(ctx, cuMemHostAlloc(p, bytes, 1)); }
+CUresult dmx_unpin(CUcontext ctx, void *p) { WITH(ctx, cuMemFreeHost(p)); }
+
+// Flag 2: the event takes no time stamps.
+CUresult dmx_event(CUcontext ctx, CUevent *e) { WITH(ctx, cuEventCreate(e, 2)); }
+CUresult dmx_event_close(CUcontext ctx, CUevent e) { WITH(ctx, cuEventDestroy(e)); }
+CUresult dmx_record(CUcontext ctx, CUevent e, CUstream s) { WITH(ctx, cuEventRecord(e, s)); }
+CUresult dmx_follow(CUcontext ctx, CUevent e, CUstream s) { WITH(ctx, cuStreamWaitEvent(s, e, 0)); }
+CUresult dmx_wait(CUcontext ctx, CUevent e) { WITH(ctx, cuEventSynchronize(e)); }
+
 // A matrix of rows of dims[0] elements of CUtensorMapDataType type. No interleaving (0), L2 promotion to 256 bytes
-// (3), zeros outside the matrix (0). The driver wants the map aligned to 64 bytes; out is 128 bytes anywhere.
+// (3), zeros outside the matrix (0). The driver wants the map aligned to 64 bytes, later headers to 128; out is 128 bytes anywhere.
 CUresult dmx_tensor_map(CUcontext ctx, void *out, unsigned int type, CUdeviceptr addr, const unsigned long long *dims, unsigned long long row_bytes, const unsigned int *box, unsigned int swizzle) {
-  _Alignas(64) CUtensorMap map;
+  _Alignas(128) CUtensorMap map;
   cuuint64_t extent[] = {dims[0], dims[1]};
   cuuint32_t step[] = {1, 1};
   CUresult r = cuCtxSetCurrent(ctx);
@@ -51,6 +92,77 @@ CUresult dmx_tensor_map(CUcontext ctx, void *out, unsigned int type, CUdeviceptr
 }
 
 CUresult dmx_sync(CUcontext ctx) { WITH(ctx, cuCtxSynchronize()); }
+
+// The parameters of a node. The driver copies the arguments when it is given them.
+static CUresult set_kernel(CUgraphExec exec, CUgraph graph, CUgraphNode *node, const CUgraphNode *after, const dmx_command *c, char *args) {
+  size_t bytes = c->arg_bytes;
+  void *extra[] = {(void *)1, args + c->args, (void *)2, &bytes, (void *)0};
+  const unsigned int *s = c->shape;
+  CUDA_KERNEL_NODE_PARAMS p = {c->function, s[0], s[1], s[2], s[3], s[4], s[5], s[6], 0, extra, 0, 0};
+  if (exec) return cuGraphExecKernelNodeSetParams(exec, *node, &p);
+  return cuGraphAddKernelNode(node, graph, after, after ? 1 : 0, &p);
+}
+
+// Memory types: 1 the host, 2 the device.
+static CUresult set_copy(CUcontext ctx, CUgraphExec exec, CUgraph graph, CUgraphNode *node, const CUgraphNode *after, const dmx_command *c) {
+  CUDA_MEMCPY3D p;
+  memset(&p, 0, sizeof p);
+  if (c->kind == 1) {
+    p.srcMemoryType = 1;
+    p.srcHost = (const void *)(uintptr_t)c->src;
+  } else {
+    p.srcMemoryType = 2;
+    p.srcDevice = c->src;
+  }
+  p.dstMemoryType = 2;
+  p.dstDevice = c->dst;
+  p.WidthInBytes = c->bytes;
+  p.Height = p.Depth = 1;
+  if (exec) return cuGraphExecMemcpyNodeSetParams(exec, *node, &p, ctx);
+  return cuGraphAddMemcpyNode(node, graph, after, after ? 1 : 0, &p, ctx);
+}
+
+static CUresult set_node(CUcontext ctx, CUgraphExec exec, CUgraph graph, CUgraphNode *node, const CUgraphNode *after, const dmx_command *c, char *args) {
+  return c->kind == 0 ? set_kernel(exec, graph, node, after, c, args) : set_copy(ctx, exec, graph, node, after, c);
+}
+
+// Each node waits for the one before it.
+CUresult dmx_graph_new(CUcontext ctx, dmx_graph *g, CUgraphNode *nodes, const dmx_command *commands, char *args, int n, int *failed) {
+  *failed = -1;
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  if ((r = cuGraphCreate(&g->graph, 0))) return r;
+  for (int i = 0; i < n; i++) {
+    if ((r = set_node(ctx, 0, g->graph, &nodes[i], i ? &nodes[i - 1] : 0, &commands[i], args))) {
+      *failed = i;
+      break;
+    }
+  }
+  if (!r) r = cuGraphInstantiateWithFlags(&g->exec, g->graph, 0);
+  if (r) cuGraphDestroy(g->graph);
+  return r;
+}
+
+CUresult dmx_graph_launch(CUcontext ctx, CUstream s, dmx_graph g, const CUgraphNode *nodes, const dmx_command *changed, const int *index, char *args, int n, int *failed) {
+  *failed = -1;
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  for (int i = 0; i < n; i++) {
+    CUgraphNode node = nodes[index[i]];
+    if ((r = set_node(ctx, g.exec, g.graph, &node, 0, &changed[i], args))) {
+      *failed = index[i];
+      return r;
+    }
+  }
+  return cuGraphLaunch(g.exec, s);
+}
+
+CUresult dmx_graph_close(CUcontext ctx, dmx_graph g) {
+  CUresult r = cuCtxSetCurrent(ctx);
+  if (r) return r;
+  CUresult a = cuGraphExecDestroy(g.exec), b = cuGraphDestroy(g.graph);
+  return a ? a : b;
+}
 
 const char *dmx_error(CUresult r) {
   const char *s = 0;

@@ -33,11 +33,13 @@ func Count() (int, error) {
 	return n, nil
 }
 
-// Driver is one GPU, by its primary context. All work goes to the default stream.
+// Driver is one GPU, by its primary context, with two streams of its own.
 type Driver struct {
-	ctx    C.CUcontext
-	device cu.Device
-	info   cuda.Info
+	ctx     C.CUcontext
+	device  cu.Device
+	info    cuda.Info
+	streams [2]C.CUstream
+	events  []*event
 }
 
 var _ cuda.Driver = (*Driver)(nil)
@@ -53,9 +55,6 @@ func Open(index int) (cuda.Driver, error) {
 	}
 	dev := cu.Device(index)
 	d := &Driver{device: dev}
-	if r := C.cuDevicePrimaryCtxRetain(&d.ctx, C.CUdevice(index)); r != 0 {
-		return nil, failure(fmt.Sprintf("cuda:%d: retain the primary context", index), r)
-	}
 	name, err := dev.Name()
 	if err != nil {
 		return nil, err
@@ -75,14 +74,39 @@ func Open(index int) (cuda.Driver, error) {
 	if d.info.Major < 8 {
 		return nil, fmt.Errorf("cuda:%d: %s has compute capability %d.%d; dmx needs 8.0 (Ampere) or later: use --device cpu", index, name, d.info.Major, d.info.Minor)
 	}
+	if d.info.DriverVersion < oldestDriver {
+		return nil, fmt.Errorf("cuda:%d: the NVIDIA driver speaks CUDA %s; dmx needs %s (driver 545) or later: update the driver, or use --device cpu",
+			index, versionText(d.info.DriverVersion), versionText(oldestDriver))
+	}
+	if r := C.cuDevicePrimaryCtxRetain(&d.ctx, C.CUdevice(index)); r != 0 {
+		return nil, failure(fmt.Sprintf("cuda:%d: retain the primary context", index), r)
+	}
+	if r := C.dmx_streams(d.ctx, &d.streams[cuda.Compute], &d.streams[cuda.Transfer]); r != 0 {
+		return nil, errors.Join(failure(fmt.Sprintf("cuda:%d: make streams", index), r), d.device.ReleasePrimaryCtx())
+	}
 	return d, nil
 }
 
+// oldestDriver is the first CUDA version whose driver reads the PTX that is embedded (ISA 8.3), as
+// cuDriverGetVersion spells it.
+const oldestDriver = 12030
+
+func versionText(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
+// failure is the error of a driver call, in the terms of cuda.Driver.
 func failure(what string, r C.CUresult) error {
 	if r == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %s (%d)", what, C.GoString(C.dmx_error(r)), int(r))
+	text := fmt.Sprintf("%s: %s (%d)", what, C.GoString(C.dmx_error(r)), int(r))
+	switch {
+	case r == 2:
+		return fmt.Errorf("%s: %w", text, cuda.ErrOutOfMemory)
+	// What a running kernel can end with: 214 an uncorrectable memory error, 700 to 720 faults of its own, 999 unknown.
+	case r == 214 || r >= 700 && r <= 720 || r == 999:
+		return fmt.Errorf("%w: %s", cuda.ErrFault, text)
+	}
+	return errors.New(text)
 }
 
 // Info describes the device.
@@ -141,17 +165,17 @@ func (d *Driver) Memory() (free, total int) {
 
 // CopyIn copies host bytes to the device and waits.
 func (d *Driver) CopyIn(dst uint64, src []byte) error {
-	return failure("copy to the device", C.dmx_copy_in(d.ctx, C.CUdeviceptr(dst), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src))))
+	return failure("copy to the device", C.dmx_copy_in(d.ctx, d.streams[cuda.Compute], C.CUdeviceptr(dst), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src))))
 }
 
 // CopyOut copies device bytes to the host and waits.
 func (d *Driver) CopyOut(dst []byte, src uint64) error {
-	return failure("copy from the device", C.dmx_copy_out(d.ctx, unsafe.Pointer(unsafe.SliceData(dst)), C.CUdeviceptr(src), C.size_t(len(dst))))
+	return failure("copy from the device", C.dmx_copy_out(d.ctx, d.streams[cuda.Compute], unsafe.Pointer(unsafe.SliceData(dst)), C.CUdeviceptr(src), C.size_t(len(dst))))
 }
 
 // Copy copies bytes inside the device, in the order of the launches.
 func (d *Driver) Copy(dst, src uint64, bytes int) error {
-	return failure("copy on the device", C.dmx_copy(d.ctx, C.CUdeviceptr(dst), C.CUdeviceptr(src), C.size_t(bytes)))
+	return failure("copy on the device", C.dmx_copy(d.ctx, d.streams[cuda.Compute], C.CUdeviceptr(dst), C.CUdeviceptr(src), C.size_t(bytes)))
 }
 
 // TensorMap encodes a matrix for the bulk copy engine.
@@ -170,9 +194,9 @@ func (d *Driver) TensorMap(m cuda.TensorMap) (out [128]byte, err error) {
 
 // Launch queues a kernel.
 func (d *Driver) Launch(l *cuda.Launch) error {
-	shape := [7]C.uint{C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Grid[2]), C.uint(l.Block[0]), C.uint(l.Block[1]), C.uint(l.Block[2]), C.uint(l.Shared)}
+	s := shape(l)
 	f := l.Function.(C.CUfunction)
-	if r := C.dmx_launch(d.ctx, f, &shape[0], unsafe.Pointer(unsafe.SliceData(l.Args)), C.size_t(len(l.Args))); r != 0 {
+	if r := C.dmx_launch(d.ctx, d.streams[cuda.Compute], f, &s[0], unsafe.Pointer(unsafe.SliceData(l.Args)), C.size_t(len(l.Args))); r != 0 {
 		return failure("launch", r)
 	}
 	return nil
@@ -181,5 +205,12 @@ func (d *Driver) Launch(l *cuda.Launch) error {
 // Sync waits for all work and returns the first fault of a kernel.
 func (d *Driver) Sync() error { return failure("kernel", C.dmx_sync(d.ctx)) }
 
-// Close lets go of the primary context.
-func (d *Driver) Close() error { return d.device.ReleasePrimaryCtx() }
+// Close destroys events and streams and lets go of the primary context.
+func (d *Driver) Close() error {
+	var errs []error
+	for _, e := range d.events {
+		errs = append(errs, failure("destroy an event", C.dmx_event_close(d.ctx, e.e)))
+	}
+	errs = append(errs, failure("destroy the streams", C.dmx_close(d.ctx, d.streams[cuda.Compute], d.streams[cuda.Transfer])), d.device.ReleasePrimaryCtx())
+	return errors.Join(errs...)
+}

@@ -9,7 +9,6 @@
 // Flags 0: an event that keeps the time.
 CUresult dmx_timer_new(CUcontext ctx, CUevent *e) { WITH(ctx, cuEventCreate(e, 0)); }
 CUresult dmx_timer_free(CUcontext ctx, CUevent e) { WITH(ctx, cuEventDestroy(e)); }
-CUresult dmx_timer_record(CUcontext ctx, CUevent e) { WITH(ctx, cuEventRecord(e, 0)); }
 
 CUresult dmx_timer_elapsed(CUcontext ctx, float *ms, CUevent from, CUevent to) {
   CUresult r = cuCtxSetCurrent(ctx);

@@ -39,7 +39,10 @@ func (d *Counter) Free(a uint64) error { d.Frees++; return d.Driver.Free(a) }
 func (d *Counter) Pin(n int) ([]byte, error) { d.Pins++; return d.Driver.Pin(n) }
 
 // CopyIn counts.
-func (d *Counter) CopyIn(dst uint64, src []byte) error { d.CopiesIn++; return d.Driver.CopyIn(dst, src) }
+func (d *Counter) CopyIn(dst uint64, src []byte) error {
+	d.CopiesIn++
+	return d.Driver.CopyIn(dst, src)
+}
 
 // CopyOut counts.
 func (d *Counter) CopyOut(dst []byte, src uint64) error {

@@ -24,7 +24,7 @@ static int missing(void) { return 34; }
   X(cuGetErrorName) X(cuGetErrorString) X(cuGraphAddChildGraphNode) X(cuGraphAddDependencies) \
   X(cuGraphAddEmptyNode) X(cuGraphAddHostNode) X(cuGraphAddKernelNode_v2) X(cuGraphAddMemcpyNode) \
   X(cuGraphAddMemsetNode) X(cuGraphClone) X(cuGraphCreate) X(cuGraphDestroy) \
-  X(cuGraphDestroyNode) X(cuGraphExecDestroy) X(cuGraphGetEdges) X(cuGraphInstantiateWithFlags) \
+  X(cuGraphDestroyNode) X(cuGraphExecDestroy) X(cuGraphExecKernelNodeSetParams_v2) X(cuGraphExecMemcpyNodeSetParams) X(cuGraphGetEdges) X(cuGraphInstantiateWithFlags) \
   X(cuGraphLaunch) X(cuLaunchKernel) X(cuLinkAddData_v2) X(cuLinkAddFile_v2) \
   X(cuLinkComplete) X(cuLinkCreate_v2) X(cuLinkDestroy) X(cuMemAdvise) \
   X(cuMemAllocAsync) X(cuMemAllocManaged) X(cuMemAllocPitch_v2) X(cuMemAlloc_v2) \
