@@ -22,6 +22,7 @@ type commands struct {
 	Adapter    adapterCmd    `cmd:"" help:"Merge and extract LoRA adapters."`
 	Embed      embedCmd      `cmd:"" help:"Write the features of images to a file."`
 	Config     configCmd     `cmd:"" help:"Print or check a configuration."`
+	PTX        ptxCmd        `cmd:"" name:"ptx" help:"Check, run and measure NVIDIA PTX kernels without a GPU."`
 	Doctor     doctorCmd     `cmd:"" help:"Say what this machine offers: CPU features, kernels, measured peak, GPU."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Completion completionCmd `cmd:"" help:"Print or install the shell's completion."`
