@@ -12,6 +12,7 @@ import (
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/tensor"
+	"github.com/dino-mx/dmx/tensor/alloctest"
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
@@ -370,7 +371,9 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		c, err := ParseConfig(raw)
+		var c *Config
+		var err error
+		alloctest.Limit(t, len(raw), 1<<20, 256, func() { c, err = ParseConfig(raw) })
 		if err != nil {
 			if !errors.Is(err, ErrConfig) {
 				t.Fatalf("unnamed error %v", err)
@@ -425,7 +428,9 @@ func FuzzProcessor(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		p, err := ParseProcessor(raw, nn.FamilyDINOv2)
+		var p *Processor
+		var err error
+		alloctest.Limit(t, len(raw), 1<<20, 256, func() { p, err = ParseProcessor(raw, nn.FamilyDINOv2) })
 		if err != nil {
 			if !errors.Is(err, ErrProcessor) {
 				t.Fatalf("unnamed error %v", err)
@@ -452,7 +457,10 @@ func FuzzAdapterConfig(f *testing.F) {
 	}
 	f.Add([]byte(`{"peft_type":"LORA","target_modules":".*(query|value)","rank_pattern":{"a.*":3},"alpha_pattern":{"b":1.5}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		c, err := ParseAdapterConfig(raw)
+		var c *AdapterConfig
+		var err error
+		// A regular expression of a few bytes, such as x{1000}, compiles to thousands of instructions.
+		alloctest.Limit(t, len(raw), 4<<20, 1<<16, func() { c, err = ParseAdapterConfig(raw) })
 		if err != nil {
 			if !errors.Is(err, ErrAdapter) {
 				t.Fatalf("unnamed error %v", err)

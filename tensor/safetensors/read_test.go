@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dino-mx/dmx/tensor"
+	"github.com/dino-mx/dmx/tensor/alloctest"
 )
 
 func file(header string, data []byte) []byte {
@@ -275,8 +276,13 @@ func FuzzFile(f *testing.F) {
 	f.Add(file(`{"a":{"dtype":"F16","shape":[2,0],"data_offsets":[0,0]},"b":{"dtype":"BF16","shape":[],"data_offsets":[0,2]}}`, make([]byte, 2)))
 	f.Add(file(`{"a":{"dtype":"I64","shape":[4611686018427387903,4611686018427387903],"data_offsets":[0,8]}}`, make([]byte, 8)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := open(b)
+		var s *File
+		var err error
+		alloctest.Limit(t, len(b), 1<<20, 256, func() { s, err = open(b) })
 		if err != nil {
+			if !errors.Is(err, ErrFormat) {
+				t.Fatalf("unnamed error %v", err)
+			}
 			return
 		}
 		for _, i := range s.Tensors() {
@@ -298,8 +304,13 @@ func FuzzIndex(f *testing.F) {
 	f.Add([]byte(`{"metadata":{"total_size":4},"weight_map":{"a":"model-00001-of-00002.safetensors"}}`))
 	f.Add([]byte(`{"weight_map":{"a":"../x"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := ParseIndex(b)
+		var m map[string]string
+		var err error
+		alloctest.Limit(t, len(b), 1<<20, 256, func() { m, err = ParseIndex(b) })
 		if err != nil {
+			if !errors.Is(err, ErrFormat) {
+				t.Fatalf("unnamed error %v", err)
+			}
 			return
 		}
 		for _, shard := range m {

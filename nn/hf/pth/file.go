@@ -35,8 +35,12 @@ type File struct {
 	tensors map[string]*entry
 	skipped []Skipped
 	data    map[string]stretch
-	visits  int
+	budget  budget
 }
+
+// budget bounds what one pickle may unfold to. Containers and strings are stored once and referred to with two
+// bytes, so without it a short file could name more entries, or longer names, than memory holds.
+type budget struct{ entries, nameBytes int }
 
 type entry struct {
 	ref  *tensorRef
@@ -52,7 +56,6 @@ type stretch struct{ off, size int64 }
 
 const (
 	maxPickle  = 1 << 28
-	maxEntries = 1 << 20
 	maxNesting = 32
 )
 
@@ -161,6 +164,8 @@ func (f *File) open(size int64) error {
 	if err != nil {
 		return err
 	}
+	// An entry of a file that shares nothing takes at least two bytes, a name in dotted form some dozens.
+	f.budget = budget{entries: 1<<12 + len(pickle), nameBytes: 1<<16 + 64*len(pickle)}
 	return f.collect("", root, 0)
 }
 
@@ -224,14 +229,16 @@ func (f *File) persistent(id any) (any, error) {
 	return &storage{key: key, kind: kind, n: n}, nil
 }
 
-// collect walks the nested dictionaries. Shared and cyclic containers make the walk longer than the file, hence
-// the bounds.
+// collect walks the nested dictionaries, within the budget.
 func (f *File) collect(name string, v any, depth int) error {
 	if depth > maxNesting {
 		return fmt.Errorf("%.80q is nested more than %d deep", name, maxNesting)
 	}
-	if f.visits++; f.visits > maxEntries {
-		return fmt.Errorf("more than %d entries", maxEntries)
+	if f.budget.entries--; f.budget.entries < 0 {
+		return errors.New("the same containers are referred to so often that there are more entries than the pickle has bytes")
+	}
+	if f.budget.nameBytes -= len(name); f.budget.nameBytes < 0 {
+		return fmt.Errorf("the names of the entries, such as %.40q, are too long together for the size of the pickle", name)
 	}
 	join := func(key string) string {
 		if name == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dino-mx/dmx/tensor/alloctest"
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
@@ -192,16 +193,30 @@ func TestRefusesPickles(t *testing.T) {
 	}
 }
 
-// A dictionary that shares one value many times, level upon level, names more entries than the file has bytes.
-func TestRefusesExponentialSharing(t *testing.T) {
-	p := "\x80\x02}q\x000"
+// Values are stored once and referred to often: a short pickle can name more entries, and longer names, than memory
+// holds.
+func TestRefusesUnfolding(t *testing.T) {
+	shared := "\x80\x02}q\x000"
 	for level := range 30 {
-		p += fmt.Sprintf("}(X\x01\x00\x00\x00ah%cX\x01\x00\x00\x00bh%cuq%c0", level, level, level+1)
+		shared += fmt.Sprintf("}(X\x01\x00\x00\x00ah%cX\x01\x00\x00\x00bh%cuq%c0", level, level, level+1)
 	}
-	p += fmt.Sprintf("h%c.", 30)
-	b := zipOf(zipMember{"a/data.pkl", p, zip.Store})
-	if _, err := NewFile("x.pth", bytes.NewReader(b), int64(len(b))); err == nil || !strings.Contains(err.Error(), "entries") {
-		t.Errorf("got %v", err)
+	shared += fmt.Sprintf("h%c.", 30)
+
+	// {"a": {key: None, key: None, …}} with one key of 64 KiB.
+	long := "\x80\x02X\x00\x00\x01\x00" + strings.Repeat("k", 1<<16) + "q\x000}(X\x01\x00\x00\x00a}(" + strings.Repeat("h\x00N", 20000) + "uu."
+
+	wide := "\x80\x02(" + strings.Repeat("N", 1000) + "tq\x000](" + strings.Repeat("h\x00", 1000) + "e."
+	for _, tt := range []struct{ name, pickle, want string }{
+		{"exponential sharing", shared, "too long together"},
+		{"quadratic sharing", wide, "more entries than"},
+		{"long names", long, "too long together"},
+	} {
+		b := zipOf(zipMember{"a/data.pkl", tt.pickle, zip.Store})
+		var err error
+		alloctest.Limit(t, len(b), 4<<20, 512, func() { _, err = NewFile("x.pth", bytes.NewReader(b), int64(len(b))) })
+		if err == nil || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
 	}
 }
 
@@ -222,7 +237,9 @@ func FuzzZip(f *testing.F) {
 }
 
 func readAll(t *testing.T, b []byte) {
-	file, err := NewFile("x.pth", bytes.NewReader(b), int64(len(b)))
+	var file *File
+	var err error
+	alloctest.Limit(t, len(b), 4<<20, 512, func() { file, err = NewFile("x.pth", bytes.NewReader(b), int64(len(b))) })
 	if err != nil {
 		if !errors.Is(err, ErrFormat) {
 			t.Fatalf("unnamed error %v", err)
