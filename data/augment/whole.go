@@ -15,6 +15,8 @@ type WholeConfig struct {
 	// picture to Height x Width, which changes the aspect of pictures that have another.
 	ShortSide int
 	Filter    Filter
+	// Float resizes 8-bit pictures in float32, without rounding to levels in between.
+	Float     bool
 	Mean, Std []float64 // of samples scaled to 0…1; one value serves every channel
 }
 
@@ -42,6 +44,9 @@ func NewWhole(cfg WholeConfig) (*Whole, error) {
 	return &Whole{cfg: cfg, norm: norm, views: []data.View{{Height: cfg.Height, Width: cfg.Width}}}, nil
 }
 
+// Config is what the transform was made from.
+func (t *Whole) Config() WholeConfig { return t.cfg }
+
 // Views is the one view.
 func (t *Whole) Views() []data.View { return t.views }
 
@@ -52,6 +57,9 @@ func (t *Whole) Channels() int { return t.cfg.Channels }
 func (t *Whole) Apply(m *data.Image, _ data.Key, out [][]float32) error {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
+	if t.cfg.Float && m.Bits == 8 {
+		m = w.widen(m)
+	}
 	if err := w.prepare(m, t.cfg.Channels); err != nil {
 		return err
 	}

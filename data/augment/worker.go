@@ -16,6 +16,7 @@ type worker struct {
 
 	viewF  planesF
 	floats floats
+	wide   data.Image
 }
 
 // workers recycles scratch memory; what a worker held never shows in what it makes.
@@ -41,6 +42,15 @@ func (w *worker) prepare(m *data.Image, channels int) error {
 		w.picture.set(m)
 	}
 	return nil
+}
+
+// widen is an 8-bit picture with 16-bit samples of the same brightness.
+func (w *worker) widen(m *data.Image) *data.Image {
+	w.wide.Reset(m.Channels, m.Height, m.Width, 16)
+	for i, v := range m.U8 {
+		w.wide.U16[i] = uint16(v) * 257
+	}
+	return &w.wide
 }
 
 // cut makes one view: the box resized to height x width, changed, and its rectangle at (top, left) normalised to out.

@@ -111,7 +111,7 @@ func teacherPath(path string) (string, error) {
 
 // processed is the transform that a preprocessor_config.json describes.
 func processed(p *hf.Processor, channels int) (data.Transform, error) {
-	w := augment.WholeConfig{Channels: channels, Mean: perChannel(p.Mean, channels), Std: perChannel(p.Std, channels)}
+	w := augment.WholeConfig{Channels: channels, Mean: perChannel(p.Mean, channels), Std: perChannel(p.Std, channels), Float: p.RescaleFirst}
 	switch p.Resample {
 	case hf.Bilinear:
 		w.Filter = augment.Bilinear

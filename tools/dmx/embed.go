@@ -114,7 +114,7 @@ func wholeView(p *hf.Processor, channels, size int) (*augment.Whole, error) {
 	if d := p.RescaleFactor*255 - 1; d > 1e-6 || d < -1e-6 {
 		return nil, fmt.Errorf("preprocessor_config.json: rescale_factor is %g; it must be 1/255", p.RescaleFactor)
 	}
-	w := augment.WholeConfig{Channels: channels, Mean: p.Mean, Std: p.Std}
+	w := augment.WholeConfig{Channels: channels, Mean: p.Mean, Std: p.Std, Float: p.RescaleFirst}
 	switch p.Resample {
 	case hf.Bicubic:
 		w.Filter = augment.Bicubic
@@ -172,8 +172,8 @@ func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view 
 
 // identity is what must agree for an interrupted run to be continued.
 func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *extractor) string {
-	return fmt.Sprintf("dmx embed 1\nmodel %s\nadapter %s\ndata %s\nfeatures %s\nlayers %v\nview %v\nrow %d\n",
-		weightsDigest(e.v), c.Adapter, data.Fingerprint(src), c.Features, c.Layers, view.Views()[0], e.rowLen())
+	return fmt.Sprintf("dmx embed 2\nmodel %s %+v\ndata %s\nfeatures %s\nlayers %v\nview %+v\nrow %d\n",
+		weightsDigest(e.v), e.v.Config, data.Fingerprint(src), c.Features, c.Layers, view.Config(), e.rowLen())
 }
 
 func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, s *spool) error {

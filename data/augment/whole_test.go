@@ -1,0 +1,60 @@
+package augment
+
+import (
+	"math"
+	"testing"
+
+	"github.com/dino-mx/dmx/data"
+)
+
+// triangle is the antialiased bilinear weights of output sample i of out over in input samples, summing to one.
+func triangle(in, out, i int) []float64 {
+	scale := float64(in) / float64(out)
+	wide := math.Max(scale, 1)
+	centre := (float64(i) + .5) * scale
+	w, sum := make([]float64, in), 0.0
+	for k := range w {
+		w[k] = math.Max(0, 1-math.Abs((float64(k)+.5-centre)/wide))
+		sum += w[k]
+	}
+	for k := range w {
+		w[k] /= sum
+	}
+	return w
+}
+
+// Float weighs 8-bit samples without rounding to levels in between.
+func TestWholeFloat(t *testing.T) {
+	const mean, std = .4, .2
+	for _, size := range [][2]int{{3, 4}, {9, 8}, {5, 7}} {
+		m := &data.Image{}
+		m.Reset(2, 5, 7, 8)
+		for i := range m.U8 {
+			m.U8[i] = uint8(i * 97)
+		}
+		w, err := NewWhole(WholeConfig{Channels: 2, Height: size[0], Width: size[1], Filter: Bilinear, Float: true, Mean: []float64{mean}, Std: []float64{std}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make([]float32, 2*size[0]*size[1])
+		if err := w.Apply(m, data.Key{}, [][]float32{out}); err != nil {
+			t.Fatal(err)
+		}
+		for c := range 2 {
+			for y := range size[0] {
+				for x := range size[1] {
+					want := 0.0
+					for i, a := range triangle(5, size[0], y) {
+						for j, b := range triangle(7, size[1], x) {
+							want += a * b * float64(m.At(c, i, j)) / 255
+						}
+					}
+					want = (want - mean) / std
+					if got := float64(out[(c*size[0]+y)*size[1]+x]); math.Abs(got-want) > 1e-5 {
+						t.Errorf("%v: channel %d at (%d, %d) is %g, want %g", size, c, y, x, got, want)
+					}
+				}
+			}
+		}
+	}
+}
