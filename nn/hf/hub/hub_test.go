@@ -574,6 +574,43 @@ func TestShards(t *testing.T) {
 	}
 }
 
+// An adapter's repository has its own file names, and sometimes the config of its base beside them.
+func TestAdapters(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		add  []string
+		want string // in the error
+	}{
+		{"safetensors", []string{"adapter_config.json", "adapter_model.safetensors"}, ""},
+		{"PyTorch, with the base's config", []string{"config.json", "adapter_config.json", "adapter_model.bin"}, ""},
+		{"without weights", []string{"adapter_config.json"}, "adapter_model.safetensors"},
+		{"nothing", nil, "no adapter_config.json"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newHub(t)
+			clear(f.files)
+			for _, name := range tt.add {
+				f.files[name] = []byte(name)
+			}
+			dir, err := f.client(t).Model(t.Context(), ref)
+			if tt.want != "" {
+				if !errors.Is(err, ErrEntryNotFound) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range tt.add {
+				if b, err := os.ReadFile(filepath.Join(dir, name)); string(b) != name {
+					t.Errorf("%s holds %q (%v)", name, b, err)
+				}
+			}
+		})
+	}
+}
+
 func TestParallelDownloadsMeetOnce(t *testing.T) {
 	f := newHub(t)
 	c := f.client(t)

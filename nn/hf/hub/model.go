@@ -26,7 +26,8 @@ func (c *Client) Resolve(ctx context.Context, name string) (string, error) {
 }
 
 // Model downloads the files of a model (config, image processor, and the weights in the order transformers looks
-// for them: safetensors, its shards, PyTorch) or of an adapter, and returns the snapshot's folder.
+// for them: safetensors, its shards, PyTorch) or, where there are none, of a PEFT adapter, and returns the snapshot's
+// folder.
 func (c *Client) Model(ctx context.Context, r Ref) (string, error) {
 	dir := ""
 	pin := r
@@ -48,37 +49,44 @@ func (c *Client) Model(ctx context.Context, r Ref) (string, error) {
 		}
 		return true, nil
 	}
-	adapter := false
 	for _, name := range []string{"config.json", "preprocessor_config.json"} {
-		found, err := get(name)
-		if err != nil {
+		if _, err := get(name); err != nil {
 			return "", err
 		}
-		if name == "config.json" && !found {
-			if adapter, err = get("adapter_config.json"); err != nil {
-				return "", err
+	}
+	first := func(names []string) (string, error) {
+		for _, name := range names {
+			if found, err := get(name); found || err != nil {
+				return name, err
 			}
 		}
+		return "", nil
 	}
-	weights := []string{safetensors.ModelFile, safetensors.IndexFile, "pytorch_model.bin"}
-	if adapter {
-		weights = []string{"adapter_model.safetensors"}
-	}
-	for _, name := range weights {
-		found, err := get(name)
-		if err != nil {
-			return "", err
-		}
-		if !found {
-			continue
-		}
-		if name == safetensors.IndexFile {
-			return dir, c.shards(dir, get)
-		}
+	switch name, err := first(modelFiles); {
+	case err != nil:
+		return "", err
+	case name == safetensors.IndexFile:
+		return dir, c.shards(dir, get)
+	case name != "":
 		return dir, nil
 	}
-	return "", fmt.Errorf("%s: %w: none of %v", r, ErrEntryNotFound, weights)
+	adapter, err := get("adapter_config.json")
+	if err != nil {
+		return "", err
+	}
+	if adapter {
+		if name, err := first(adapterFiles); name != "" || err != nil {
+			return dir, err
+		}
+	}
+	return "", fmt.Errorf("%s: %w: none of %v, and no adapter_config.json with one of %v", r, ErrEntryNotFound, modelFiles, adapterFiles)
 }
+
+// modelFiles and adapterFiles are the names of weights in the order transformers and peft look for them.
+var (
+	modelFiles   = []string{safetensors.ModelFile, safetensors.IndexFile, "pytorch_model.bin"}
+	adapterFiles = []string{"adapter_model.safetensors", "adapter_model.bin"}
+)
 
 func (c *Client) shards(dir string, get func(string) (bool, error)) error {
 	path := filepath.Join(dir, safetensors.IndexFile)
