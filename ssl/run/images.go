@@ -8,6 +8,7 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
@@ -17,14 +18,14 @@ type images struct {
 	eval      data.Source // nil when there is no evaluation split
 	evalSplit string
 	mean, std []float64
+	stats     data.Statistics // of the images themselves
 	warnings  []string
 }
 
 // measured is the number of images that statistics are taken from.
 const measured = 2000
 
-// openImages opens the sources of a configuration. Statistics the configuration does not give are measured;
-// those it gives are compared with the data.
+// openImages opens the sources of a configuration. Statistics the configuration does not give are measured.
 func openImages(c *config.Config) (*images, error) {
 	d := &c.Dataset
 	src, err := data.Open(d.Path, d.TrainSplit)
@@ -39,10 +40,9 @@ func openImages(c *config.Config) (*images, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
 	}
+	im.stats = stats
 	if len(d.Mean) == 0 {
 		im.mean, im.std = stats.Mean, stats.Std
-	} else {
-		im.compareStatistics(stats)
 	}
 	for i, s := range im.std {
 		if !(s > 0) {
@@ -53,12 +53,31 @@ func openImages(c *config.Config) (*images, error) {
 }
 
 // compareStatistics warns when the configuration describes other images.
-func (im *images) compareStatistics(got data.Statistics) {
+func (im *images) compareStatistics() {
+	got := im.stats
 	for i, m := range got.Mean {
 		want := im.mean[min(i, len(im.mean)-1)]
 		if math.Abs(m-want) > .1 {
 			im.warnings = append(im.warnings, fmt.Sprintf("dataset.mean: channel %d of the images has mean %.3f, the configuration says %.3f; "+
 				"set dataset.mean=%s dataset.std=%s", i, m, want, list(got.Mean), list(got.Std)))
+			return
+		}
+	}
+}
+
+// followModel takes the normalisation that the initial weights were trained with where the configuration gives none,
+// and warns where it gives another: the first layer would see pixels of a scale it does not know.
+func (im *images) followModel(c *config.Config, p *hf.Processor) {
+	n := im.train.Channels()
+	mean, std := perChannel(p.Mean, n), perChannel(p.Std, n)
+	if len(c.Dataset.Mean) == 0 {
+		im.mean, im.std = mean, std
+		return
+	}
+	for i, want := range perChannel(im.mean, n) {
+		if deviation := perChannel(im.std, n)[i]; math.Abs(want-mean[i]) > .05 || math.Abs(deviation-std[i]) > .05 {
+			im.warnings = append(im.warnings, fmt.Sprintf("dataset.mean, dataset.std: channel %d is normalised with %.3f and %.3f, the initial weights were trained with %.3f and %.3f; "+
+				"set dataset.mean=%s dataset.std=%s", i, want, deviation, mean[i], std[i], list(mean), list(std)))
 			return
 		}
 	}

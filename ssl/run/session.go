@@ -59,6 +59,11 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 		return nil, err
 	}
 	defer initial.close()
+	if initial.weights != nil {
+		im.followModel(c, initial.weights.Processor)
+	} else {
+		im.compareStatistics()
+	}
 	set := settings(c, initial.config)
 	if err := set.Validate(); err != nil {
 		return nil, err

@@ -58,6 +58,9 @@ func TestHubIDFromTheCache(t *testing.T) {
 	if !strings.Contains(errOut, "initial weights") || !strings.Contains(errOut, "43 tensors loaded") {
 		t.Errorf("train does not say what it loaded: %s", errOut)
 	}
+	if !strings.Contains(errOut, "the initial weights were trained with 0.449 and 0.226; set dataset.mean=[0.4490]") {
+		t.Errorf("train does not say that the model expects another normalisation: %s", errOut)
+	}
 	code, errOut = trainOn(t, t.TempDir(), filepath.Join(dir, "data"), "train.use_pretrained=true", "train.model_type=org/other")
 	if code != 1 || !strings.Contains(errOut, "train.model_type") || !strings.Contains(errOut, "offline mode is on") || !strings.Contains(errOut, "train.use_pretrained=false") {
 		t.Errorf("a model that is not there: exit code %d: %s", code, errOut)
