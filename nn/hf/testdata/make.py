@@ -160,7 +160,11 @@ def make_timm():
     case("timm-dinov2", "vit_base_patch14_dinov2", [(56, 56), (70, 42)], img_size=56, dynamic_img_size=True)
     case("timm-registers", "vit_base_patch14_reg4_dinov2", [(42, 42), (56, 28)], img_size=42, dynamic_img_size=True)
     from timm.layers import SwiGLUPacked
+    case("timm-uni", "vit_large_patch16_224", [(32, 32), (48, 16)], img_size=32, init_values=1e-5, dynamic_img_size=True)
     case("timm-gigapath", "vit_giant_patch14_dinov2", [(32, 32)], img_size=32, patch_size=16, mlp_ratio=5.33334)
+    case("timm-virchow", "vit_huge_patch14_224", [(28, 28)], img_size=28, init_values=1e-5, mlp_layer=SwiGLUPacked,
+         act_layer=torch.nn.SiLU, mlp_ratio=5.3375)
+    case("timm-hoptimus", "vit_giant_patch14_reg4_dinov2", [(28, 28)], img_size=28, init_values=1e-5, dynamic_img_size=False)
     case("timm-virchow2", "vit_huge_patch14_224", [(28, 28)], img_size=28, reg_tokens=4, init_values=1e-5,
          mlp_layer=SwiGLUPacked, act_layer=torch.nn.SiLU, mlp_ratio=5.3375)
     case("timm-uni2", "vit_giant_patch14_224", [(28, 28)], img_size=28, reg_tokens=8, init_values=1e-5, no_embed_class=True,
