@@ -75,15 +75,12 @@ type Adapter struct {
 }
 
 // IsAdapter reports whether a folder holds a PEFT adapter.
-func IsAdapter(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, AdapterConfigFile))
-	return err == nil
-}
+func IsAdapter(dir string) bool { return exists(filepath.Join(dir, AdapterConfigFile)) }
 
 // OpenAdapter opens a folder with adapter_config.json and adapter_model.safetensors (or .bin).
 func OpenAdapter(dir string) (*Adapter, error) {
 	path := filepath.Join(dir, AdapterConfigFile)
-	raw, err := os.ReadFile(path)
+	raw, err := readJSON(path)
 	if err != nil {
 		return nil, err
 	}

@@ -58,6 +58,9 @@ func Open(path string, opts OpenOptions) (*Checkpoint, error) {
 	dir, file := filepath.Dir(path), path
 	if st.IsDir() {
 		dir = path
+		if IsAdapter(dir) && !exists(filepath.Join(dir, ConfigFile)) {
+			return nil, fmt.Errorf("%s: a PEFT adapter, not a model; dmx adapter merge BASE %s --out DIR joins it with its base", dir, dir)
+		}
 		if file, err = weightFile(dir); err != nil {
 			return nil, err
 		}
@@ -80,10 +83,11 @@ func New(src safetensors.Source, cfg *Config, opts OpenOptions) (*Checkpoint, er
 	return c, c.arrange(src, opts)
 }
 
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
 func weightFile(dir string) (string, error) {
 	for _, name := range weightFiles {
-		p := filepath.Join(dir, name)
-		if _, err := os.Stat(p); err == nil {
+		if p := filepath.Join(dir, name); exists(p) {
 			return p, nil
 		}
 	}
@@ -132,7 +136,7 @@ func (c *Checkpoint) Raw(name string, off int64, dst []byte) error { return c.vi
 func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, opts OpenOptions) error {
 	// A config next to a file of its own name belongs to another model of the folder.
 	if isDir || slices.Contains(weightFiles, file) {
-		raw, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+		raw, err := readJSON(filepath.Join(dir, ConfigFile))
 		switch {
 		case err == nil:
 			if c.Config, err = ParseConfig(raw); err != nil {
@@ -150,7 +154,7 @@ func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, 
 			c.ignored = append(c.ignored, Item{Stored: s.Name, Why: "not a tensor but " + s.Why})
 		}
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, ProcessorFile))
+	raw, err := readJSON(filepath.Join(dir, ProcessorFile))
 	switch {
 	case err == nil && (isDir || slices.Contains(weightFiles, file)):
 		if c.Processor, err = ParseProcessor(raw, c.Config.Family); err != nil {

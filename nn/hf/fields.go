@@ -7,11 +7,32 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/dino-mx/dmx/kernels"
 )
+
+// maxJSON bounds the JSON files that are read whole; published ones have some kilobytes.
+const maxJSON = 16 << 20
+
+// readJSON reads a small file.
+func readJSON(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
+	if err == nil && len(raw) > maxJSON {
+		err = fmt.Errorf("more than %d bytes, which no such file has", maxJSON)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return raw, nil
+}
 
 // parseObject reads a JSON object and refuses duplicate keys and what follows the object.
 func parseObject(raw []byte) (map[string]json.RawMessage, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,7 +46,7 @@ func OpenSet(path string) (*Set, error) {
 	if !strings.HasSuffix(path, ".json") {
 		return openFiles([]string{path}, nil)
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +62,16 @@ func OpenSet(path string) (*Set, error) {
 	}
 	slices.Sort(shards)
 	return openFiles(shards, weightMap)
+}
+
+// readIndex reads no more than ParseIndex accepts.
+func readIndex(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, MaxHeader+1))
 }
 
 func openFiles(paths []string, weightMap map[string]string) (_ *Set, err error) {

@@ -125,6 +125,8 @@ func (c *convertCmd) Run(ctx context.Context, io streams) error {
 		return usageError{fmt.Errorf("--out: %s: expected a name that ends in .safetensors or .pth", c.Out)}
 	case c.Shard < 0 || c.Shard > 0 && naming != hf.NamingHF:
 		return usageError{errors.New("--shard: a positive number of MB, for --to hf only")}
+	case c.AllowMissing:
+		return usageError{errors.New("--allow-missing: a converted model must have all of its tensors")}
 	}
 	m, err := c.open(ctx, c.Model, io.err)
 	if err != nil {

@@ -22,7 +22,7 @@ func TestModelInspect(t *testing.T) {
 		{[]string{"timm-uni2"}, 0, []string{"dinov2_with_registers (timm tensor names)", "8 registers", "from reg_token", "bicubic with antialias"}},
 		{[]string{"meta-dino/checkpoint.pth", "--heads", "2"}, 0, []string{"vit (dino tensor names under teacher.backbone.)", "2 heads", "a head, not part of the trunk", "not a tensor but the number 3"}},
 		{[]string{"meta-dino/checkpoint.pth", "--branch", "student"}, 0, []string{"under student.module.backbone."}},
-		{[]string{"peft-vit"}, 1, []string{"no vision transformer found"}},
+		{[]string{"peft-vit"}, 1, []string{"a PEFT adapter, not a model"}},
 		{[]string{"nowhere/at/all"}, 1, []string{"neither an existing file or folder nor a Hugging Face id"}},
 	} {
 		code, out, errOut := dmx(t, append([]string{"model", "inspect", modelDir + c.args[0]}, c.args[1:]...)...)
