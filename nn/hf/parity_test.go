@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/dino-mx/dmx/kernels/cpu"
 )
 
 var parityFile = flag.String("parity", "", "write the worst errors of the Parity tests as a table to this file")
@@ -44,9 +47,12 @@ func TestMain(m *testing.M) {
 }
 
 func parityTables() string {
+	backend := cpu.New(cpu.Options{})
+	defer backend.Close()
 	var b strings.Builder
-	b.WriteString("# Worst errors against the reference implementations\n\n" +
-		"Written by `go test ./nn/hf -tags cpu -run Parity -count=1 -parity FILE`. Fixtures are those of nn/hf/testdata, made by make.py " +
+	fmt.Fprintf(&b, "# Worst errors against the reference implementations\n\nWritten by `go test ./nn/hf -tags cpu -run Parity -count=1 -parity FILE` on %s, %s. ",
+		backend.Name(), time.Now().UTC().Format("2006-01-02"))
+	b.WriteString("Fixtures are those of nn/hf/testdata, made by make.py " +
 		"with the versions in versions.json. Absolute errors on outputs of order one, except gradients: ‖ours - theirs‖ / ‖theirs‖ of the worst parameter.\n")
 	for _, part := range []struct{ test, title string }{
 		{"TestForwardParity", "transformers: forward (bar 2e-5)"},
