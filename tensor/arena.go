@@ -25,6 +25,8 @@ type Arena struct {
 	// was reached, which is the size that one slab needs.
 	shadow *slab
 	extent int
+	// outgrown counts how often a later step needed more: steps vary, and the slab is made larger than one needs.
+	outgrown int
 }
 
 type slab struct {
@@ -129,9 +131,12 @@ func (a *Arena) Reset() {
 		a.shadow = nil
 		return
 	}
-	need := a.Reserved()
+	need := 0
 	if a.shadow != nil {
-		need = a.extent
+		need = (a.extent + a.extent/32*a.outgrown) &^ (arenaAlign - 1)
+	} else {
+		// A step that was not measured has outgrown the slab: the next one shows how much is needed.
+		a.outgrown++
 	}
 	a.Release()
 	if need > 0 {
