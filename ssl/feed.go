@@ -85,8 +85,8 @@ func (t *Trainer) staged(batch Batch) *place {
 
 // take makes the crops of the step those of the batch: where they were staged, else host memory itself, else a
 // copy in the arena.
-func (t *Trainer) take(batch Batch, p *place) {
-	if p != nil {
+func (t *Trainer) take(batch Batch) {
+	if p := t.staged(batch); p != nil {
 		t.feed.device.Join(p.ticket)
 		t.groups[0].Images, t.groups[1].Images = p.globals, p.locals
 		return

@@ -37,7 +37,7 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 			err = fmt.Errorf("step %d: %w", t.steps, err)
 		}
 	}()
-	m, err = t.step(batch, place)
+	m, err = t.step(batch)
 	t.tape.Reset()
 	if err == nil && !t.reserved {
 		t.reserve(m.Masked)
@@ -45,7 +45,7 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 	return m, err
 }
 
-func (t *Trainer) step(batch Batch, place *place) (m Metrics, err error) {
+func (t *Trainer) step(batch Batch) (m Metrics, err error) {
 	s := &t.Settings
 	m = t.scheduled()
 	m.Measured = t.measured() || batch.Measure
@@ -56,7 +56,7 @@ func (t *Trainer) step(batch Batch, place *place) (m Metrics, err error) {
 	step := t.optimStep(m)
 	var squares *tensor.Tensor
 	t.together(func() {
-		t.prepare(batch, place)
+		t.prepare(batch)
 		if watched != nil {
 			watched.begin(t.backend)
 		}
@@ -138,8 +138,8 @@ func (t *Trainer) reserve(masked int) {
 }
 
 // prepare takes the crops and draws what the step needs.
-func (t *Trainer) prepare(batch Batch, place *place) {
-	t.take(batch, place)
+func (t *Trainer) prepare(batch Batch) {
+	t.take(batch)
 	t.keys(batch.Samples)
 	t.drawMasks()
 }
