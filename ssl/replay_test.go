@@ -44,7 +44,7 @@ func weights(t *testing.T, tr *Trainer) map[string][]byte {
 // Steps that are replayed as graphs, with batches fed beside them, on a device that does everything as late as it may,
 // give the bits of steps whose operations are asked for one by one: rates, seeds and the number of masked patches change
 // from step to step, and the thawing of the last layer changes the sequence itself. In the steady state a step is
-// launched as a whole and the host neither waits for it nor allocates.
+// launched as a whole and the host neither waits for it nor allocates. A trainer that resumes goes on to the same bits.
 func TestReplayedSteps(t *testing.T) {
 	s := micro()
 	s.Batch, s.LocalCrops = 2, 1
@@ -80,7 +80,14 @@ func TestReplayedSteps(t *testing.T) {
 	if err := tr.Stage(next); err != nil {
 		t.Fatal(err)
 	}
+	saved := t.TempDir()
+	const savedAt = 6
 	for i := range steps {
+		if i == savedAt {
+			if err := tr.Save(saved); err != nil {
+				t.Fatal(err)
+			}
+		}
 		batch := next
 		next = batches(&s, i+1)
 		if err := tr.Stage(next); err != nil {
@@ -107,8 +114,24 @@ func TestReplayedSteps(t *testing.T) {
 			t.Errorf("step %d: %d kernels are launched by themselves beside %d graphs", i, c.Launches, c.Replays)
 		}
 	}
-	if diff := cmp.Diff(weights(t, plain), weights(t, tr)); diff != "" {
+	want := weights(t, plain)
+	if diff := cmp.Diff(want, weights(t, tr)); diff != "" {
 		t.Errorf("weights (-one by one +replayed):\n%s", diff)
+	}
+	resumed, err := NewTrainer(cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{}), tensor.BF16, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := resumed.Load(saved); err != nil || !same {
+		t.Fatal(same, err)
+	}
+	for i := savedAt; i < steps; i++ {
+		if _, err := resumed.Step(batches(&s, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, weights(t, resumed)); diff != "" {
+		t.Errorf("weights (-unbroken +resumed):\n%s", diff)
 	}
 }
 

@@ -81,7 +81,7 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 			s.close()
 		}
 	}()
-	if s.device, err = OpenDevice(o.Device); err != nil {
+	if s.device, err = o.openDevice(); err != nil {
 		return nil, err
 	}
 	s.backend = s.device.Backend

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dino-mx/dmx/ssl"
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
@@ -20,8 +19,17 @@ type Options struct {
 	Version string
 	// Log receives every message that also goes to the log file; level is INFO, WARNING or ERROR.
 	Log func(level, message string)
-	// Step receives every step's record, which is reused: it must not be kept.
+	// Step receives the record of every measured step, which is reused: it must not be kept.
 	Step func(*Step)
+
+	open func(name string) (*Device, error) // in place of OpenDevice, for tests
+}
+
+func (o *Options) openDevice() (*Device, error) {
+	if o.open != nil {
+		return o.open(o.Device)
+	}
+	return OpenDevice(o.Device)
 }
 
 // Train carries out a configuration. The run lies in FolderOf(c).

@@ -8,8 +8,9 @@ type Failer struct {
 	FailAlloc, FailLaunch int
 	Err                   error
 	Failed                bool // it was its turn
+	Launched              int  // kernels so far
 
-	allocs, launches int
+	allocs int
 }
 
 // Alloc fails at its turn as a device does that has no more memory.
@@ -23,7 +24,7 @@ func (d *Failer) Alloc(n int) (uint64, error) {
 
 // Launch fails at its turn with Err.
 func (d *Failer) Launch(l *cuda.Launch) error {
-	if d.launches++; d.launches == d.FailLaunch {
+	if d.Launched++; d.Launched == d.FailLaunch {
 		d.Failed = true
 		return d.Err
 	}
