@@ -22,7 +22,7 @@ import (
 func tiny(t *testing.T, overrides ...string) *config.Config {
 	return quickstart(t, append([]string{
 		"model.hidden_size=8", "model.num_hidden_layers=1", "model.num_attention_heads=2", "model.patch_size=14",
-		"dino_head.hidden_dim=8", "dino_head.bottleneck_dim=8", "dino_head.out_dim=16", "crops.local_crops_number=1",
+		"dino_head.hidden_dim=8", "dino_head.bottleneck_dim=8", "dino_head.out_dim=16", "ibot.out_dim=16", "train.warmup_iterations=0", "train.freeze_last_layer=0", "crops.local_crops_number=1",
 		"train.batch_size_per_gpu=2", "train.max_iterations=4", "train.log_every=2", "train.saveckp_freq=2", "train.num_workers=1",
 		"evaluation.knn=false",
 	}, overrides...)...)
