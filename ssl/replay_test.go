@@ -51,8 +51,9 @@ func TestReplayedSteps(t *testing.T) {
 	s.Watch.Every = 0
 	s.MeasureEvery = 8 // the first of the steps only
 	s.Backbone.DropPath = nn.DropPathConfig{Rate: 0.2}
-	s.Schedules.FreezeLastLayer, s.Schedules.LastLayer = 5, optim.LastLayerSkipped
-	const steps = 7
+	s.Backbone.Depth = 1
+	s.Schedules.FreezeLastLayer, s.Schedules.LastLayer = 4, optim.LastLayerSkipped
+	const steps = 6
 	plain, err := NewTrainer(onebyone{cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{})}, tensor.BF16, s)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestReplayedSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	saved := t.TempDir()
-	const savedAt = 6
+	const savedAt = 5
 	for i := range steps {
 		if i == savedAt {
 			if err := tr.Save(saved); err != nil {
@@ -104,13 +105,13 @@ func TestReplayedSteps(t *testing.T) {
 		}
 		c := count.Take()
 		t.Logf("step %d, %d masked: %+v", i, m.Masked, c)
-		if i < 4 {
+		if i < 3 {
 			continue
 		}
 		if c.Syncs+c.CopiesIn+c.CopiesOut+c.Allocs+c.Frees > 0 {
 			t.Errorf("step %d: the host waits or allocates: %+v", i, c)
 		}
-		if i == 4 && (c.Launches > 8 || c.Graphs > 0 || c.Replays != 1) {
+		if i != 4 && (c.Launches > 8 || c.Graphs > 0 || c.Replays != 1) {
 			t.Errorf("step %d: %d kernels are launched by themselves beside %d graphs", i, c.Launches, c.Replays)
 		}
 	}
@@ -151,8 +152,8 @@ func dinov2(dim, depth, heads, batch, prototypes int) Settings {
 	return s
 }
 
-// The memory of a device is what the count of a step explains: no more is reserved than a thirtieth above it, and
-// activations are bf16. A step changes few commands of its graph although the number of masked patches varies.
+// The memory of a device is what the count of a step explains, with activations in bf16: little more is reserved than
+// ever used, and not much more held while the first step is made. A step changes few commands of its graph although the number of masked patches varies.
 func TestDeviceMemoryAndCalls(t *testing.T) {
 	cases := map[string]Settings{"narrow": dinov2(64, 4, 2, 16, 1024)}
 	if *large {
@@ -204,8 +205,12 @@ func TestDeviceMemoryAndCalls(t *testing.T) {
 			if mem.Peak > counted+counted/32 || mem.Peak < counted-counted/16 {
 				t.Errorf("the arena held %d bytes, the count explains %d", mem.Peak, counted)
 			}
-			if mem.Reserved > counted+counted/30 {
-				t.Errorf("%d bytes are reserved for a step that needs %d", mem.Reserved, counted)
+			if mem.Reserved > mem.Peak+mem.Peak/20 {
+				t.Errorf("%d bytes are reserved for a step that uses %d", mem.Reserved, mem.Peak)
+			}
+			fed := 2 * (batch.Globals.NumBytes() + batch.Locals.NumBytes())
+			if most := mem.State + fed + counted + counted/10; dry.Most > most+most/20 {
+				t.Errorf("the device held %d bytes, %d are explained", dry.Most, most)
 			}
 			if 2*changed > commands {
 				t.Errorf("%d of %d commands change", changed, commands)

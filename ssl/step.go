@@ -118,11 +118,12 @@ func (t *Trainer) together(f func()) {
 	f()
 }
 
-// reserve makes the arena large enough for a step with the most masked patches there can be, after a first step
+// reserve makes the arena just large enough for a step with the most masked patches there can be, after a first step
 // that had masked of them: the number varies, and the arena must not grow with every new maximum.
 func (t *Trainer) reserve(masked int) {
 	t.reserved = true
 	if t.patch == nil {
+		t.tape.A.Fit(0)
 		return
 	}
 	h := t.Settings.DINO.Head
@@ -132,9 +133,7 @@ func (t *Trainer) reserve(masked int) {
 	// For each row: tokens and their gradient, every layer of both heads with its input to the activation, and the
 	// gradients in flight.
 	row := t.dtype.Size() * (8*t.Settings.Backbone.Dim + 3*h.Hidden*h.Layers + 8*h.Bottleneck)
-	if more := (cap(t.host.masked) - masked) * row; more > 0 {
-		t.tape.A.Reserve(t.tape.A.Reserved() + more)
-	}
+	t.tape.A.Fit((cap(t.host.masked) - masked) * row)
 }
 
 // prepare takes the crops and draws what the step needs.

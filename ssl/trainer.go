@@ -100,8 +100,8 @@ func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (_ *Trainer, 
 	return t, b.Sync()
 }
 
-// settle makes the arena of a device as large as its steps will need, before the first one: pieces that are reserved
-// as a step goes on would lie apart, and take more in all.
+// settle makes the arena of a device large enough for a step before the first one: pieces that are reserved as a step
+// goes on lie apart, and take more in all. What the step turns out not to need is given back behind it.
 func (t *Trainer) settle() {
 	if t.backend.Allocator().Device().Kind == tensor.CPU {
 		return
@@ -111,9 +111,8 @@ func (t *Trainer) settle() {
 	for _, x := range t.StepMemory(cap(t.host.masked)) {
 		need += x.Bytes
 	}
-	// What rounding and small tables add.
-	t.tape.A.Reserve(need + need/32)
-	t.reserved = t.anchor == nil // whose activations are not in the count
+	// A tenth for rounding, small tables and what lies between tensors.
+	t.tape.A.Reserve(need + need/10)
 }
 
 // Adopt makes the teacher an exact copy of the student, as a run starts.

@@ -25,6 +25,7 @@ type Arena struct {
 	// was reached, which is the size that one slab needs.
 	shadow *slab
 	extent int
+	needed int // the extent of the last step that was measured
 	// outgrown counts how often a later step needed more: steps vary, and the slab is made larger than one needs.
 	outgrown int
 }
@@ -125,6 +126,9 @@ func (a *Arena) Reset() {
 		}
 	}
 	a.inUse = 0
+	if a.shadow != nil {
+		a.needed = a.extent
+	}
 	if len(a.slabs) == 1 {
 		s := a.slabs[0]
 		s.first = &block{slab: s, size: s.buf.Size}
@@ -154,6 +158,19 @@ func (a *Arena) Reserve(bytes int) {
 	if a.Reserved() < bytes {
 		a.Release()
 		a.grow(bytes)
+	}
+}
+
+// Fit makes an arena that nothing is cut from hold just what its last measured step needed, the first one at least,
+// and spare bytes.
+func (a *Arena) Fit(spare int) {
+	if a.inUse != 0 {
+		panic(fmt.Sprintf("tensor: Fit on an arena with %d bytes in use", a.inUse))
+	}
+	size := (a.needed + spare + arenaAlign - 1) &^ (arenaAlign - 1)
+	if size != a.Reserved() {
+		a.Release()
+		a.Reserve(size)
 	}
 }
 

@@ -155,14 +155,23 @@ func TestArenaReservesWhatAStepNeeds(t *testing.T) {
 	if got, most := a.Reserved(), a.Peak()*105/100; got > most {
 		t.Errorf("%d bytes are reserved with a peak of %d", got, a.Peak())
 	}
-	before := alloc.allocs
-	for range 3 {
-		step()
-		a.check(t)
-		a.Reset()
-	}
-	if alloc.allocs != before {
-		t.Errorf("the step did not fit the slab made for it")
+	need := a.Reserved()
+	for _, reserved := range []int{need, 2 * need} {
+		a.Release()
+		a.Reserve(reserved)
+		before := alloc.allocs
+		for range 3 {
+			step()
+			a.check(t)
+			a.Reset()
+		}
+		if alloc.allocs != before {
+			t.Errorf("the step did not fit %d bytes", reserved)
+		}
+		a.Fit(1 << 20)
+		if a.Reserved() != need+1<<20 {
+			t.Errorf("fitted to %d bytes, want %d and a MiB", a.Reserved(), need)
+		}
 	}
 }
 
