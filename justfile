@@ -41,6 +41,10 @@ ptx:
 ptxas path:
     go run -tags cpu ./kernels/cuda/gen -ptxas {{path}} -table bench/ptxas.md
 
+# Launches, changed commands and memory of DINOv2 steps of ViT-S/14 and ViT-B/14, counted on a device that computes nothing.
+gpu-count:
+    go test ./ssl -tags cpu -run DeviceMemory -large -v
+
 # Built test binaries that a machine with a GPU and no Go can run.
 gpu-build:
     mkdir -p outputs/gpu

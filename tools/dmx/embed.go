@@ -175,15 +175,7 @@ func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view 
 
 // identity is what must agree for an interrupted run to be continued.
 func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *extractor) string {
-	return fmt.Sprintf("dmx embed 3
-model %s %+v
-type %s
-data %s
-features %s
-layers %v
-view %+v
-row %d
-",
+	return fmt.Sprintf("dmx embed 3\nmodel %s %+v\ntype %s\ndata %s\nfeatures %s\nlayers %v\nview %+v\nrow %d\n",
 		weightsDigest(e.b.Backend, e.v), e.v.Config, e.b.DType, data.Fingerprint(src), c.Features, c.Layers, view.Config(), e.rowLen())
 }
 
