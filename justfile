@@ -41,19 +41,23 @@ ptx:
 ptxas path:
     go run -tags cpu ./kernels/cuda/gen -ptxas {{path}} -table bench/ptxas.md
 
-# Launches, changed commands and memory of DINOv2 steps of ViT-S/14 and ViT-B/14, counted on a device that computes nothing.
-gpu-count:
-    go test ./ssl -tags cpu -run DeviceMemory -large -v
-
-# Built test binaries that a machine with a GPU and no Go can run.
+# Programs that a machine with an NVIDIA driver, Python and PyTorch but no Go can run: outputs/gpu/check.sh and bench.sh.
 gpu-build:
     mkdir -p outputs/gpu
-    CGO_CFLAGS="-I$PWD/kernels/cuda/driver/include" go test -c -o outputs/gpu/driver.test ./kernels/cuda/driver
+    CGO_CFLAGS="-I$PWD/kernels/cuda/driver/include" go test -c -trimpath -ldflags='-s -w' -o outputs/gpu/driver.test ./kernels/cuda/driver
+    CGO_CFLAGS="-I$PWD/kernels/cuda/driver/include" go test -c -trimpath -ldflags='-s -w' -o outputs/gpu/check.test ./bench/gpu/check
+    CGO_CFLAGS="-I$PWD/kernels/cuda/driver/include" go build -trimpath -ldflags='-s -w' -o outputs/gpu/ ./bench/gpu ./tools/dmx
+    mv outputs/gpu/gpu outputs/gpu/bench
+    cp bench/gpu/*.sh bench/gpu/*.yaml outputs/gpu/
 
-# Correctness of every kernel on the GPU of this machine.
-gpu-check: gpu-build
-    outputs/gpu/driver.test -test.run Device -test.v
+# Correctness of every kernel, of training and of resuming on the GPU of this machine.
+gpu-check *args: gpu-build
+    outputs/gpu/check.sh {{args}}
 
-# Timings of every kernel on the GPU of this machine.
-gpu-bench: gpu-build
-    outputs/gpu/driver.test -test.run XXX -test.bench Device
+# Timings beside PyTorch on the GPU of this machine, into outputs/gpu/results/gpu.md: just gpu-bench -only gemm
+gpu-bench *args: gpu-build
+    outputs/gpu/bench.sh {{args}}
+
+# Full Fashion-MNIST and CIFAR-10 on the GPU of this machine beside the CPU: just gpu-curves FASHION_MNIST_FOLDER CIFAR10_TAR
+gpu-curves *args: gpu-build
+    outputs/gpu/curves.sh {{args}}

@@ -1,4 +1,4 @@
-package ptx_test
+package cuda_test
 
 import (
 	"errors"
