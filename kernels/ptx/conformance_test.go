@@ -215,7 +215,7 @@ func wrap(body string) string {
 .maxntid 32, 1, 1
 {
 .reg .pred %p<4>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .b32 %l; .reg .f32 %f<16>; .reg .b64 %a, %b, %x, %y, %z, %z1, %z2, %z3;
-.shared .align 16 .b8 box[1024];
+.shared .align 128 .b8 box[1024];
 .local .align 8 .b8 scratch[8];
 ld.param.u64 %a, [k_param_0]; ld.param.u64 %b, [k_param_1]; mov.u32 %l, %tid.x; mul.wide.u32 %z, %l, 8;
 add.s64 %a, %a, %z; add.s64 %b, %b, %z; ld.global.u64 %x, [%a];
@@ -228,11 +228,17 @@ ret;
 // execute runs a wrapped body on 32 inputs.
 func execute(t *testing.T, body string, in [32]uint64) [32]uint64 {
 	t.Helper()
+	return executeSeed(t, body, in, 0)
+}
+
+func executeSeed(t *testing.T, body string, in [32]uint64, seed uint64) [32]uint64 {
+	t.Helper()
 	mod, err := Parse(wrap(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := NewMachine(1 << 20)
+	m.Seed = seed
 	p, err := m.Load(mod)
 	if err != nil {
 		t.Fatal(err)
@@ -363,6 +369,15 @@ func TestShippedInstructionsAreCovered(t *testing.T) {
 		for _, op := range strings.Fields(p.ops) {
 			covered[op] = true
 		}
+	}
+	for _, p := range hopperPrograms {
+		for _, op := range strings.Fields(p.ops) {
+			covered[op] = true
+			covered[strings.ReplaceAll(op, ".shared::cta.b64", ".shared.b64")] = true
+		}
+	}
+	for _, op := range hopperElsewhere() {
+		covered[op] = true
 	}
 	for file, src := range cuda.Sources() {
 		mod, err := Parse(src)
