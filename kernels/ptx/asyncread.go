@@ -51,6 +51,9 @@ func (s *shared) checkInUse(w *warp, lane int, off uint64, n int) {
 			}
 			r := &w.l.reads[*at]
 			*at = 0
+			if w.l.reported(w, AsyncReuse) {
+				continue
+			}
 			if r.ndone == 0 {
 				w.l.report(w, AsyncReuse, lane, fmt.Sprintf("byte %d of shared memory is still read by line %d (%s), which nobody has waited for", 16*c, r.in.Line, r.in.Text))
 			} else if !r.ordered(w, lane) {
@@ -78,7 +81,7 @@ func (r *asyncRead) ordered(w *warp, lane int) bool {
 // memory at off: written, complete, ordered, and visible to the async proxy.
 func (s *shared) readAsync(w *warp, lane int, off uint64, n int) {
 	for i := off; i < off+uint64(n); i++ {
-		if s.init[i] == 0 && s.words[i/2].async < 0 {
+		if s.init[i] == 0 && s.words[i/2].async < 0 && !w.l.reported(w, Uninitialised) {
 			w.l.report(w, Uninitialised, lane, fmt.Sprintf("byte %d of shared memory was never written", i))
 			break
 		}
@@ -105,7 +108,7 @@ func (s *shared) readAsync(w *warp, lane int, off uint64, n int) {
 // checkProxy checks that a plain write of word i, which is ordered, is visible to the async proxy.
 func (s *shared) checkProxy(w *warp, lane int, i uint64) {
 	x := &s.words[i]
-	if x.wwarp >= 0 && int(x.wwarp) < s.nw && x.wtime >= w.sawProxy(int(x.wwarp), lane) {
+	if x.wwarp >= 0 && int(x.wwarp) < s.nw && x.wtime >= w.sawProxy(int(x.wwarp), lane) && !w.l.reported(w, MissingFence) {
 		w.l.report(w, MissingFence, lane, fmt.Sprintf("byte %d of shared memory was written by warp %d lane %d with no fence.proxy.async since", 2*i, x.wwarp, x.wlane))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os/exec"
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels/cuda"
@@ -28,7 +29,7 @@ func runHopperGemm(t testing.TB, src string, s gemmShape, seed uint64) (a, b []u
 		}
 	}
 	d = ptx.NewHopperDriver(64<<20, seed)
-	d.Machine.MaxInstructions = 20_000_000
+	d.Machine.MaxInstructions = 2_000_000
 	r := tensor.NewRand(11, uint32(s.m), uint32(s.n), 1<<24)
 	upload := func(rows, cols int) ([]uint16, uint64) {
 		v := make([]uint16, rows*cols)
@@ -114,5 +115,21 @@ func checkProduct(t *testing.T, s gemmShape, a, b []uint16, c []float32) {
 	}
 	if bad > 5 {
 		t.Errorf("%d of %d elements are wrong", bad, s.m*s.n)
+	}
+}
+
+// The committed PTX is what its source compiles to.
+func TestHopperGemmIsCurrent(t *testing.T) {
+	clang, err := exec.LookPath("clang-19")
+	if err != nil {
+		t.Skip("clang-19 is not here")
+	}
+	cmd := exec.Command(clang, "-x", "cuda", "--cuda-device-only", "-S", "-nocudainc", "-nocudalib", "--cuda-feature=+ptx83", "--cuda-gpu-arch=sm_90a", "-O3", "testdata/hopper_gemm.cu", "-o", "-")
+	got, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != hopperGemm {
+		t.Error("testdata/hopper_gemm.ptx is not what hopper_gemm.cu compiles to; its first lines say how to make it")
 	}
 }

@@ -184,11 +184,22 @@ func (l *launch) complete(b *barrier) {
 	*b = barrier{waiting: b.waiting[:0], clock: b.clock}
 }
 
-func (l *launch) report(w *warp, kind Kind, lane int, detail string) {
-	in := l.at
-	if in == nil {
-		in = w.p.steps[w.pc].in
+// blamed is the instruction that a finding now would name.
+func (l *launch) blamed(w *warp) *Instr {
+	if l.at != nil {
+		return l.at
 	}
+	return w.p.steps[w.pc].in
+}
+
+// reported tells whether the running instruction already has a finding of the kind, so that no other will be kept.
+// Checks of every word ask before they put a finding in words.
+func (l *launch) reported(w *warp, kind Kind) bool {
+	return len(l.findings) > 0 && l.seen[findingKey{kind, l.blamed(w).index}]
+}
+
+func (l *launch) report(w *warp, kind Kind, lane int, detail string) {
+	in := l.blamed(w)
 	key := findingKey{kind, in.index}
 	if l.seen[key] {
 		return

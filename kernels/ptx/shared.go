@@ -88,6 +88,7 @@ func ordered(w *warp, warp, lane, me int, t uint32) bool {
 func (s *shared) reportAsync(w *warp, lane int, i uint64, how string) {
 	x := &s.words[i]
 	switch {
+	case w.l.reported(w, AsyncRace) && x.async != wordMbarrier:
 	case x.async == wordMbarrier:
 		w.l.report(w, BadMbarrier, lane, fmt.Sprintf("byte %d of shared memory, which is part of an mbarrier, is %s by a plain access", 2*i, how))
 	case int(x.async) >= s.nw:
@@ -101,7 +102,13 @@ func (s *shared) reportAsync(w *warp, lane int, i uint64, how string) {
 func (s *shared) reportUnordered(w *warp, lane int, i uint64) {
 	x := &s.words[i]
 	if int(x.wwarp) >= s.nw {
+		if w.l.reported(w, AsyncRace) {
+			return
+		}
 		w.l.report(w, AsyncRace, lane, fmt.Sprintf("byte %d of shared memory was written by an asynchronous copy that this thread has not waited for (%s)", 2*i, w.l.agentName(int(x.wwarp))))
+		return
+	}
+	if w.l.reported(w, Race) {
 		return
 	}
 	w.l.report(w, Race, lane, fmt.Sprintf("byte %d of shared memory was written by warp %d lane %d with no barrier since", 2*i, x.wwarp, x.wlane))

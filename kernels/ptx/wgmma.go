@@ -86,7 +86,7 @@ func (p *program) markMatrixRegisters() {
 // touchMatrixRegisters notes an access to registers of matrix products by another instruction.
 func (w *warp) touchMatrixRegisters(regs []int) {
 	for _, r := range regs {
-		if p := w.mma.owner[r]; p != nil {
+		if p := w.mma.owner[r]; p != nil && !w.l.reported(w, AsyncRegister) {
 			w.l.report(w, AsyncRegister, -1, fmt.Sprintf("register %s is in use by line %d (%s) until wgmma.wait_group", w.p.regName(r), p.op.in.Line, p.op.in.Text))
 		}
 		w.mma.dirty[r] = true
@@ -286,7 +286,7 @@ func (w *warp) issue(p *product) {
 
 	for _, r := range op.d {
 		q := w.mma.owner[r]
-		if w.mma.dirty[r] || q != nil && q.op.n != op.n {
+		if (w.mma.dirty[r] || q != nil && q.op.n != op.n) && !l.reported(w, MissingFence) {
 			l.report(w, MissingFence, -1, fmt.Sprintf("accumulator %s was touched with no wgmma.fence since", w.p.regName(r)))
 		}
 		if p.add && w.init[r] != fullMask && q == nil {
