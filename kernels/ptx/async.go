@@ -43,10 +43,10 @@ func (c *compiler) cp() error {
 		}
 		return c.nargs(0)
 	case "wait_group":
-		if err := c.nargs(1); err != nil || c.in.Args[0].Kind != opImm {
-			return fmt.Errorf("want a literal number of groups")
+		n, err := c.groupCount()
+		if err != nil {
+			return err
 		}
-		n := int(c.in.Args[0].Imm)
 		c.st.kind = stepSync
 		c.st.sync = func(w *warp, m uint32) bool {
 			w.landPromised()
@@ -138,6 +138,17 @@ func (c *compiler) cp() error {
 	}
 	return nil
 }
+
+// groupCount is the operand of a wait for groups: how many of the youngest may stay open.
+func (c *compiler) groupCount() (int, error) {
+	if err := c.nargs(1); err != nil || c.in.Args[0].Kind != opImm || c.in.Args[0].Imm > maxGroups {
+		return 0, fmt.Errorf("want a literal number of groups, at most %d", maxGroups)
+	}
+	return int(c.in.Args[0].Imm), nil
+}
+
+// maxGroups is more groups than any kernel keeps open.
+const maxGroups = 1 << 16
 
 // cpArrive compiles cp.async.mbarrier.arrive: when the copies that a thread has asked for so far are done, it arrives at
 // an mbarrier. Without .noinc the arrival is one more than the phase expected.

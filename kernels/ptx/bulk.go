@@ -256,10 +256,10 @@ func (c *compiler) bulkOp() error {
 		return c.nargs(0)
 	case "wait_group":
 		read := c.has("read")
-		if err := c.nargs(1); err != nil || c.in.Args[0].Kind != opImm {
-			return fmt.Errorf("want a literal number of groups")
+		n, err := c.groupCount()
+		if err != nil {
+			return err
 		}
-		n := int(c.in.Args[0].Imm)
 		c.st.run = func(w *warp, m uint32) {
 			each(m, func(l int) { w.waitBulk(l, n, read) })
 		}
@@ -426,17 +426,24 @@ func (w *warp) bulkPieces(lane, rank int, coords []source, size source, shared, 
 		}
 		w.aligned(shared, 16, lane)
 		w.aligned(global, 16, lane)
+		if !w.l.shared.inBounds(shared, n) {
+			w.outOfShared(lane, shared, n)
+		}
 		for i := 0; i < n; i += 16 {
 			pieces = append(pieces, piece{off: shared + uint64(i) - sharedStart, src: global + uint64(i), n: 16})
 		}
 	}
 	for _, p := range pieces {
 		if !w.l.shared.inBounds(p.off+sharedStart, 16) {
-			w.l.report(w, OutOfBounds, lane, fmt.Sprintf("a bulk copy of %d bytes at byte %d of %d bytes of shared memory", 16*len(pieces), int64(shared)-sharedStart, len(w.l.shared.data)))
-			panic(abort{})
+			w.outOfShared(lane, shared, 16*len(pieces))
 		}
 	}
 	return pieces
+}
+
+func (w *warp) outOfShared(lane int, shared uint64, n int) {
+	w.l.report(w, OutOfBounds, lane, fmt.Sprintf("a bulk copy of %d bytes at byte %d of %d bytes of shared memory", n, int64(shared)-sharedStart, len(w.l.shared.data)))
+	panic(abort{})
 }
 
 func b2i(b bool) int {

@@ -112,12 +112,8 @@ func (c *compiler) elect() error {
 			m2 := m &^ (2<<leader - 1)
 			leader = bits.TrailingZeros32(m2)
 		}
-		if d >= 0 {
-			each(m, func(l int) { w.regs[d][l] = uint64(leader) })
-		}
-		if p >= 0 {
-			w.preds[p] = w.preds[p]&^m | 1<<leader
-		}
+		each(m, func(l int) { w.regs[d][l] = uint64(leader) })
+		w.preds[p] = w.preds[p]&^m | 1<<leader
 	}
 	return nil
 }

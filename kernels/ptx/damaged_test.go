@@ -39,7 +39,11 @@ func runAny(src string) {
 				binary.LittleEndian.PutUint64(args[prm.Offset:], addr)
 			}
 		}
-		_ = p.Launch(name, [3]int{2, 1, 1}, [3]int{40, 1, 1}, 64, args)
+		threads := 40
+		if k.MaxNTid > 0 {
+			threads = min(k.MaxNTid, 128)
+		}
+		_ = p.Launch(name, [3]int{2, 1, 1}, [3]int{threads, 1, 1}, 64, args)
 	}
 }
 
@@ -88,6 +92,14 @@ func TestDamagedText(t *testing.T) {
 	for _, p := range programs {
 		add(wrap(p.body), body)
 	}
+	for _, p := range hopperPrograms {
+		add(wrap(p.body), body)
+	}
+	add(strings.NewReplacer("LOAD", "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r6], [%in, {%x, %y}], [%r5];",
+		"STORE", "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%back, {%x, %y}], [%r6];").Replace(copyKernel), 0)
+	step := func(int) int { return 0 }
+	product := wgmmaCase{n: 8, k: 16, scaleA: 1, scaleB: 1}
+	add(product.source(step, step, 2048, 128, 256, 128, 256, 4096), 0)
 	for _, row := range alu {
 		types := map[string]string{"pred": "%p1", "16": "%h1", "32": "%r1", "64": "%z1", "f": "%f1"}
 		var names []string

@@ -9,6 +9,9 @@ func FuzzText(f *testing.F) {
 	for _, p := range programs {
 		f.Add(wrap(p.body))
 	}
+	for _, p := range hopperPrograms {
+		f.Add(wrap(p.body))
+	}
 	f.Fuzz(func(t *testing.T, src string) {
 		runAny(src)
 	})

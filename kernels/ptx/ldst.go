@@ -97,7 +97,7 @@ func (c *compiler) ld() error {
 			each(m, func(l int) {
 				for i, d := range ds {
 					o := a[l] + uint64(i*size)
-					if o+uint64(size) > uint64(len(w.l.params)) {
+					if !fits(o, size, len(w.l.params)) {
 						w.l.report(w, OutOfBounds, l, fmt.Sprintf("byte %d of %d bytes of parameters", o, len(w.l.params)))
 						panic(abort{})
 					}
@@ -199,6 +199,9 @@ func store(b []byte, v uint64, size int) {
 	}
 }
 
+// fits reports whether n bytes at off lie within size bytes, for any off.
+func fits(off uint64, n, size int) bool { return n <= size && off <= uint64(size-n) }
+
 type access uint8
 
 const (
@@ -236,7 +239,7 @@ func (w *warp) access(space string, addr uint64, n, lane int, how access) []byte
 		return w.paramBytes(addr-paramWindow, n, lane, how)
 	}
 	a := w.last
-	if a == nil || addr < a.base || addr+uint64(n) > a.base+uint64(len(a.data)) {
+	if a == nil || addr < a.base || !fits(addr-a.base, n, len(a.data)) {
 		a = w.l.m.heap.find(addr, n)
 		w.last = a
 	}
@@ -274,7 +277,7 @@ func (w *warp) sharedBytes(addr uint64, n, lane int, how access) []byte {
 
 // paramBytes resolves a generic address in the parameter space, which can only be read.
 func (w *warp) paramBytes(addr uint64, n, lane int, how access) []byte {
-	if how != accessRead || addr+uint64(n) > uint64(len(w.l.params)) {
+	if how != accessRead || !fits(addr, n, len(w.l.params)) {
 		w.l.report(w, OutOfBounds, lane, fmt.Sprintf("%d bytes at byte %d of %d bytes of parameters, which can only be read", n, addr, len(w.l.params)))
 		panic(abort{})
 	}
@@ -283,7 +286,7 @@ func (w *warp) paramBytes(addr uint64, n, lane int, how access) []byte {
 
 func (w *warp) localBytes(addr uint64, n, lane int, how access) []byte {
 	size := uint64(w.p.k.LocalLen)
-	if addr+uint64(n) > size {
+	if !fits(addr, n, int(size)) {
 		w.l.report(w, OutOfBounds, lane, fmt.Sprintf("%d bytes at byte %d of %d bytes of local memory", n, addr, size))
 		panic(abort{})
 	}

@@ -253,7 +253,7 @@ func (c *compiler) mbarrierArrive(op string) error {
 	if t := c.typ(); t != "b64" {
 		return fmt.Errorf("want .b64")
 	}
-	args, d := c.in.Args, -1
+	args, d := c.in.Args, c.sink
 	if op == "arrive" && len(args) > 0 {
 		var err error
 		if d, err = c.dst(args[0]); err != nil {
@@ -287,20 +287,15 @@ func (c *compiler) mbarrierArrive(op string) error {
 				w.release(&b.arrived, m)
 				last, phase = b, b.phase
 			}
-			if d >= 0 {
-				w.regs[d][l] = mbarrierState(b)
-			}
+			w.regs[d][l] = mbarrierState(b)
 			switch {
 			case op == "expect_tx":
 				w.expectTx(b, l, v)
 			case op == "complete_tx":
 				w.expectTx(b, l, -v)
 			case both:
-				if v > maxCount {
-					w.l.report(w, BadMbarrier, l, fmt.Sprintf("transaction count %d, at most %d fit", v, maxCount))
-					panic(abort{})
-				}
-				b.tx += v
+				// The arrival is still pending, so that this alone cannot complete the phase.
+				w.expectTx(b, l, v)
 				w.arriveMbarrier(b, l, 1)
 			default:
 				before := b.phase
@@ -396,9 +391,7 @@ func (c *compiler) mbarrierWait(try bool) error {
 				}
 			}
 		})
-		if p >= 0 {
-			w.preds[p] = w.preds[p]&^m | done
-		}
+		w.preds[p] = w.preds[p]&^m | done
 		return true
 	}
 	return nil

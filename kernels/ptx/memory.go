@@ -81,7 +81,7 @@ func (h *heap) find(addr uint64, n int) *allocation {
 		return nil
 	}
 	a := h.allocs[i]
-	if addr+uint64(n) > a.base+uint64(len(a.data)) {
+	if !fits(addr-a.base, n, len(a.data)) {
 		return nil
 	}
 	return a

@@ -52,7 +52,7 @@ func (s *shared) reset() {
 
 // inBounds checks a shared address (an offset from sharedStart).
 func (s *shared) inBounds(addr uint64, n int) bool {
-	return addr >= sharedStart && addr+uint64(n) <= sharedStart+uint64(len(s.data))
+	return addr >= sharedStart && fits(addr-sharedStart, n, len(s.data))
 }
 
 // read checks one lane's read of n bytes at off (from the start of data) and records it.

@@ -37,6 +37,9 @@ func decodeTensorMap(b []byte) (*tensorMap, error) {
 	if magic := le.Uint64(b); magic != tensorMapMagic {
 		return nil, fmt.Errorf("the 128 bytes are no tensor map: they begin with %#x", magic)
 	}
+	if elem, rank := b[16], b[18]; elem != 1 && elem != 2 && elem != 4 && elem != 8 || rank < 1 || rank > 5 {
+		return nil, fmt.Errorf("the tensor map is damaged: elements of %d bytes, %d dimensions", elem, rank)
+	}
 	t := &tensorMap{addr: le.Uint64(b[8:]), elem: int(b[16]), swizzle: int(b[17]), rank: int(b[18])}
 	for i := range t.dims {
 		t.dims[i] = int(le.Uint64(b[24+8*i:]))

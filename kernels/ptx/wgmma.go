@@ -119,10 +119,10 @@ func (c *compiler) wgmma() error {
 		}
 		return c.nargs(0)
 	case "wait_group":
-		if err := c.nargs(1); err != nil || c.in.Args[0].Kind != opImm {
-			return fmt.Errorf("want a literal number of groups")
+		n, err := c.groupCount()
+		if err != nil {
+			return err
 		}
-		n := int(c.in.Args[0].Imm)
 		c.st.sync = func(w *warp, m uint32) bool {
 			w.wholeGroup(m)
 			return w.waitProducts(n)
