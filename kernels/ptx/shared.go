@@ -76,10 +76,11 @@ func (s *shared) read(w *warp, lane int, off uint64, n int) {
 	}
 }
 
-// ordered reports whether an access of another thread at time t happened before what this lane does now.
+// ordered reports whether an access of another thread at time t happened before what this lane does now: by the warp's
+// own synchronisation, or by a barrier that both took part in.
 func ordered(w *warp, warp, lane, me int, t uint32) bool {
-	if warp == w.id {
-		return lane == me || t < w.lanesSeen
+	if warp == w.id && (lane == me || t < w.lanesSeen) {
+		return true
 	}
 	return t < w.seen[warp] || len(w.partial) > 0 && t < w.saw(warp, me)
 }
