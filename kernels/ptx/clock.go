@@ -56,15 +56,31 @@ func (w *warp) observe(c *clock, m uint32) {
 		w.clock.merge(c)
 		return
 	}
+	known, others := false, w.live
 	for i := range w.partial {
-		if w.partial[i].mask == m {
-			w.partial[i].merge(c)
-			return
+		p := &w.partial[i]
+		if p.mask == m {
+			p.merge(c)
+			known = true
+		}
+		others &^= p.mask
+	}
+	if !known {
+		p := partialClock{m, newClock(len(c.seen))}
+		p.merge(c)
+		w.partial = append(w.partial, p)
+		others &^= m
+	}
+	if others == 0 {
+		// Every lane has observed something: what is the same for all needs no search among the parts.
+		for i := range w.seen {
+			seen, proxy := ^uint32(0), ^uint32(0)
+			for j := range w.partial {
+				seen, proxy = min(seen, w.partial[j].seen[i]), min(proxy, w.partial[j].proxy[i])
+			}
+			w.seen[i], w.proxy[i] = max(w.seen[i], seen), max(w.proxy[i], proxy)
 		}
 	}
-	p := partialClock{m, newClock(len(c.seen))}
-	p.merge(c)
-	w.partial = append(w.partial, p)
 }
 
 // saw is the time before which the actions of an agent are ordered before what a lane does now; lane -1 asks for
