@@ -37,7 +37,8 @@ func (d *Device) Close() { d.close() }
 const emulatedMemory = 4 << 30
 
 // OpenDevice opens a device by its name: cpu; cuda:N or cuda; emulated-cuda, which executes the GPU's kernels on
-// the CPU, instruction by instruction; or auto, which is the first GPU if there is one and else the CPU.
+// the CPU, instruction by instruction; cpu-bf16, the CPU in the precision of a GPU, which shows what rounding alone does
+// to a run; or auto, which is the first GPU if there is one and else the CPU.
 func OpenDevice(name string) (*Device, error) {
 	switch {
 	case name == "auto" || name == "":
@@ -47,6 +48,10 @@ func OpenDevice(name string) (*Device, error) {
 		return openCPU(), nil
 	case name == "cpu":
 		return openCPU(), nil
+	case name == "cpu-bf16":
+		d := openCPU()
+		d.DType = tensor.BF16
+		return d, nil
 	case name == "emulated-cuda":
 		b := cuda.New(ptx.NewDriver(emulatedMemory, 1), cuda.Versions{})
 		// An emulated GPU has no speed worth a share of: MFU is that of the CPU it runs on.
