@@ -41,6 +41,10 @@ ptx:
 ptxas path:
     go run -tags cpu ./kernels/cuda/gen -ptxas {{path}} -table bench/ptxas.md
 
+# Launches, changed commands and memory of DINOv2 steps of ViT-S/14 and ViT-B/14, counted on a device that computes nothing.
+gpu-count:
+    go test ./ssl -tags cpu -run DeviceMemory -large -v
+
 # Programs that a machine with an NVIDIA driver, Python and PyTorch but no Go can run: outputs/gpu/check.sh and bench.sh.
 gpu-build:
     mkdir -p outputs/gpu

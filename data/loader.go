@@ -38,6 +38,10 @@ type LoaderConfig struct {
 	Workers  int // goroutines that decode and transform; 0 means GOMAXPROCS
 	Prefetch int // batches made ahead while the caller holds one; 0 means 2
 
+	// Memory is where batches are made; nil for ordinary host memory. It may be page-locked for a device that copies
+	// from it by itself.
+	Memory tensor.Allocator
+
 	// MaxUnreadableShare is the share of the source's samples, from 0 to 1, that may turn out unreadable before Next
 	// returns an error. An unreadable sample is replaced by the next readable index.
 	MaxUnreadableShare float64
@@ -99,6 +103,9 @@ func NewLoader(cfg LoaderConfig) (*Loader, error) {
 	}
 	if cfg.Prefetch <= 0 {
 		cfg.Prefetch = 2
+	}
+	if cfg.Memory == nil {
+		cfg.Memory = tensor.Host
 	}
 	n := cfg.Source.Len()
 	switch {

@@ -11,6 +11,7 @@ import (
 // slot is the memory of one batch, used again and again.
 type slot struct {
 	full    Batch            // tensors of a whole batch; batches are copies of it
+	memory  tensor.Allocator // of the buffers
 	buffers []*tensor.Buffer // of the groups
 
 	step, epoch int
@@ -30,6 +31,7 @@ type result struct {
 
 func newSlot(cfg LoaderConfig) (*slot, error) {
 	s := &slot{
+		memory:  cfg.Memory,
 		indices: make([]int, cfg.BatchSize),
 		labels:  make([]int32, cfg.BatchSize),
 		results: make([]result, cfg.BatchSize),
@@ -57,7 +59,7 @@ func newSlot(cfg LoaderConfig) (*slot, error) {
 }
 
 func (s *slot) alloc(shape ...int) (*tensor.Tensor, error) {
-	buf, err := tensor.Host.Alloc(tensor.Shape(shape).Len() * tensor.F32.Size())
+	buf, err := s.memory.Alloc(tensor.Shape(shape).Len() * tensor.F32.Size())
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("data loader: batch of shape %v: %w", shape, err)
@@ -68,7 +70,7 @@ func (s *slot) alloc(shape ...int) (*tensor.Tensor, error) {
 
 func (s *slot) close() {
 	for _, b := range s.buffers {
-		tensor.Host.Free(b)
+		s.memory.Free(b)
 	}
 	s.buffers = nil
 }

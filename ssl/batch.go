@@ -15,6 +15,8 @@ type Batch struct {
 	// Samples numbers the images of the data set. It keys the draws of drop path, so that they follow an image
 	// wherever it lies in a batch.
 	Samples []uint32
+	// Measure has the results of this step read back whatever Settings.MeasureEvery says.
+	Measure bool
 }
 
 // check compares the batch with the settings.

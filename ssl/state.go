@@ -124,10 +124,11 @@ func (t *Trainer) Load(dir string) (same bool, err error) {
 	return p.Fingerprint == t.Settings.Fingerprint(), t.backend.Sync()
 }
 
-// Fingerprint is a hash of everything in the settings.
+// Fingerprint is a hash of everything in the settings that the weights depend on.
 func (s *Settings) Fingerprint() string {
 	plain := *s
 	plain.Schedules = Schedules{}
+	plain.MeasureEvery = 1
 	text, err := json.Marshal(plain)
 	if err != nil {
 		panic(err) // numbers and structs of numbers

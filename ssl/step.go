@@ -5,25 +5,36 @@ import (
 	"math"
 
 	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/tensor"
 )
 
 // Step trains on one batch. The error is a batch of the wrong shape, a device fault, *tensor.OutOfMemory, or
-// *NonFiniteError; a step that was merely skipped is reported in the metrics.
+// *NonFiniteError; a step that was merely skipped is reported in the metrics. On a device a step that is not measured
+// returns before it is done; its fault is the error of a later one.
 func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 	if err := batch.check(&t.Settings); err != nil {
 		return Metrics{}, err
 	}
+	place := t.staged(batch)
 	defer func() {
+		if place != nil {
+			t.feed.leave(place)
+		}
 		if r := recover(); r != nil {
 			oom, ok := r.(*tensor.OutOfMemory)
 			if !ok {
 				panic(r)
 			}
 			t.tape.Reset()
-			err = fmt.Errorf("step %d: %w", t.steps, oom)
+			err = oom
+			// A device that has failed has no memory either.
+			if fault := t.backend.Sync(); fault != nil {
+				err = fault
+			}
+			err = fmt.Errorf("step %d: %w", t.steps, err)
 		}
 	}()
 	m, err = t.step(batch)
@@ -37,37 +48,35 @@ func (t *Trainer) Step(batch Batch) (m Metrics, err error) {
 func (t *Trainer) step(batch Batch) (m Metrics, err error) {
 	s := &t.Settings
 	m = t.scheduled()
-	t.prepare(batch)
-	m.Masked = len(t.host.masked)
+	m.Measured = t.measured() || batch.Measure
 	var watched *observation
-	if s.Watch.Every > 0 && t.steps%s.Watch.Every == 0 {
+	if m.Measured && t.watching() {
 		watched = t.watched
-		watched.begin(t.backend)
 	}
-	t.forward(m.TeacherTemp, watched)
-	t.tape.Backward()
-
 	step := t.optimStep(m)
-	squares := t.opt.Squares(step.LastLayer)
-	// A loss that is not finite must stop the update even where its gradient is finite: zero times it is NaN.
-	for i := range lossParts {
-		t.backend.Axpy(squares.Rows(0, 1), 0, t.losses.Rows(i, i+1))
-	}
-	m.Measured = t.measured()
-	if m.Measured || watched != nil {
+	var squares *tensor.Tensor
+	t.together(func() {
+		t.prepare(batch)
+		if watched != nil {
+			watched.begin(t.backend)
+		}
+		t.forward(m.TeacherTemp, watched)
+		t.tape.Backward()
+		squares = t.opt.Squares(step.LastLayer)
+		// A loss that is not finite must stop the update even where its gradient is finite: zero times it is NaN.
+		for i := range lossParts {
+			t.backend.Axpy(squares.Rows(0, 1), 0, t.losses.Rows(i, i+1))
+		}
+	})
+	m.Masked = len(t.host.masked)
+	if m.Measured {
 		t.measure(&m, squares)
 	}
 	if m.Skipped {
 		t.bad++
 	} else {
 		t.bad = 0
-		t.opt.Apply(step)
-		t.backend.ClipScales(t.scales, squares, 0)
-		for _, l := range []*prototypeLoss{t.cls, t.patch} {
-			if l != nil {
-				l.targets.follow(t.backend, t.scales)
-			}
-		}
+		t.together(func() { t.update(step, squares) })
 	}
 	if watched != nil && !m.Skipped {
 		ce := 0.0
@@ -89,11 +98,32 @@ func (t *Trainer) step(batch Batch) (m Metrics, err error) {
 	return m, nil
 }
 
-// reserve makes the arena large enough for a step with the most masked patches there can be, after a first step
+// update moves student, teacher and centres.
+func (t *Trainer) update(step optim.Step, squares *tensor.Tensor) {
+	t.opt.Apply(step)
+	t.backend.ClipScales(t.scales, squares, 0)
+	for _, l := range []*prototypeLoss{t.cls, t.patch} {
+		if l != nil {
+			l.targets.follow(t.backend, t.scales)
+		}
+	}
+}
+
+// together performs f, whose operations go to the device in one piece where that is cheaper.
+func (t *Trainer) together(f func()) {
+	if g, ok := t.backend.(kernels.Grouper); ok {
+		g.Together(f)
+		return
+	}
+	f()
+}
+
+// reserve makes the arena just large enough for a step with the most masked patches there can be, after a first step
 // that had masked of them: the number varies, and the arena must not grow with every new maximum.
 func (t *Trainer) reserve(masked int) {
 	t.reserved = true
 	if t.patch == nil {
+		t.tape.A.Fit(0)
 		return
 	}
 	h := t.Settings.DINO.Head
@@ -103,14 +133,12 @@ func (t *Trainer) reserve(masked int) {
 	// For each row: tokens and their gradient, every layer of both heads with its input to the activation, and the
 	// gradients in flight.
 	row := t.dtype.Size() * (8*t.Settings.Backbone.Dim + 3*h.Hidden*h.Layers + 8*h.Bottleneck)
-	if more := (cap(t.host.masked) - masked) * row; more > 0 {
-		t.tape.A.Reserve(t.tape.A.Reserved() + more)
-	}
+	t.tape.A.Fit((cap(t.host.masked) - masked) * row)
 }
 
 // prepare takes the crops and draws what the step needs.
 func (t *Trainer) prepare(batch Batch) {
-	t.groups[0].Images, t.groups[1].Images = t.onDevice(batch.Globals), t.onDevice(batch.Locals)
+	t.take(batch)
 	t.keys(batch.Samples)
 	t.drawMasks()
 }
@@ -142,10 +170,22 @@ func (t *Trainer) optimStep(m Metrics) optim.Step {
 	return s
 }
 
-// measured reports whether this step reads its results back. On the CPU they are there anyway.
-func (t *Trainer) measured() bool {
-	every := max(1, t.Settings.MeasureEvery)
-	return t.steps%every == 0 || t.backend.Allocator().Device().Kind == tensor.CPU
+// measureEvery is the number of steps between those that read their results back. On the CPU they are there anyway.
+func (t *Trainer) measureEvery() int {
+	if t.backend.Allocator().Device().Kind == tensor.CPU {
+		return 1
+	}
+	return max(1, t.Settings.MeasureEvery)
+}
+
+// measured reports whether this step reads its results back.
+func (t *Trainer) measured() bool { return t.steps%t.measureEvery() == 0 }
+
+// watching reports whether features and prototypes are looked at in this step, a measured one: whether their turn has
+// come since the last measured step.
+func (t *Trainer) watching() bool {
+	every := t.Settings.Watch.Every
+	return every > 0 && t.steps%every < t.measureEvery()
 }
 
 // onDevice is x itself on the CPU, else a copy in the arena.
@@ -389,7 +429,6 @@ func (t *Trainer) gram(all *autograd.Var, anchored *tensor.Tensor) {
 
 // measure reads losses and gradient norm and decides whether the step is skipped.
 func (t *Trainer) measure(m *Metrics, squares *tensor.Tensor) {
-	m.Measured = true
 	l, q := download(t.backend, t.losses), download(t.backend, squares)
 	m.DINOGlobal, m.DINOLocal, m.IBOT = l.At(lossGlobal), l.At(lossLocal), l.At(lossIBOT)
 	m.KoLeo, m.Gram = l.At(lossKoLeo), l.At(lossGram)

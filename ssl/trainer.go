@@ -36,6 +36,7 @@ type Trainer struct {
 	losses           *tensor.Tensor
 	scales           *tensor.Tensor
 	watched          *observation
+	feed             *feed // nil until a batch is staged
 	host             hostTables
 }
 
@@ -62,13 +63,13 @@ const (
 // NewTrainer allocates a trainer, draws the student's weights from Settings.Seed and makes the teacher their copy.
 // dtype is the working type (f32, bf16, or f64 in the oracle). To start from other weights write them into
 // Student and call Adopt.
-func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (*Trainer, error) {
+func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (_ *Trainer, err error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	defer tensor.CatchOutOfMemory(&err)
 	t := &Trainer{Settings: s, backend: b, dtype: dtype}
 	build := nn.Builder{Backend: b, DType: dtype, Train: true}
-	var err error
 	if t.Student, err = newNetwork(build, &s); err != nil {
 		return nil, err
 	}
@@ -95,7 +96,23 @@ func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (*Trainer, er
 	if err := t.plan(); err != nil {
 		return nil, err
 	}
+	t.settle()
 	return t, b.Sync()
+}
+
+// settle makes the arena of a device large enough for a step before the first one: pieces that are reserved as a step
+// goes on lie apart, and take more in all. What the step turns out not to need is given back behind it.
+func (t *Trainer) settle() {
+	if t.backend.Allocator().Device().Kind == tensor.CPU {
+		return
+	}
+	t.tape.A.Coarse = true
+	need := 0
+	for _, x := range t.StepMemory(cap(t.host.masked)) {
+		need += x.Bytes
+	}
+	// A tenth for rounding, small tables and what lies between tensors.
+	t.tape.A.Reserve(need + need/10)
 }
 
 // Adopt makes the teacher an exact copy of the student, as a run starts.

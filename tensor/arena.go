@@ -3,19 +3,31 @@ package tensor
 import (
 	"fmt"
 	"math"
+	"math/bits"
 )
 
 // Arena is the memory of one training step. Tensors are cut from a few large slabs; Free gives one back
-// early, Reset gives all back. After the first steps have shown how much is needed, a step allocates nothing:
-// Reset joins the slabs into one of the peak size. An Arena belongs to one goroutine.
+// early, Reset gives all back. After the first step has shown how much is needed, a step allocates nothing:
+// Reset joins the slabs into one in which the same step fits exactly. An Arena belongs to one goroutine.
 type Arena struct {
 	// Poison fills float memory with NaN when it is given back, so that a use after free shows. Host only.
 	Poison bool
+	// Coarse rounds sizes up, by a thirty-second at most, so that tensors whose size varies a little from step to
+	// step leave all others where they were: a device can then repeat a step with few changes.
+	Coarse bool
 
 	alloc Allocator
 	slabs []*slab
 	inUse int
 	peak  int
+
+	// shadow is one endless slab that is cut like the real ones while these are several: extent is how much of it
+	// was reached, which is the size that one slab needs.
+	shadow *slab
+	extent int
+	needed int // the extent of the last step that was measured
+	// outgrown counts how often a later step needed more: steps vary, and the slab is made larger than one needs.
+	outgrown int
 }
 
 type slab struct {
@@ -29,15 +41,27 @@ type block struct {
 	off, size  int
 	used       bool
 	prev, next *block
+	shadow     *block // where the stretch lies in the shadow, nil without one
 }
 
 const (
 	arenaAlign   = 256
 	arenaMinSlab = 1 << 20
+	arenaEndless = math.MaxInt &^ (arenaAlign - 1)
 )
 
 // NewArena makes an empty arena on the allocator's device.
-func NewArena(alloc Allocator) *Arena { return &Arena{alloc: alloc} }
+func NewArena(alloc Allocator) *Arena {
+	a := &Arena{alloc: alloc}
+	a.measure()
+	return a
+}
+
+// measure starts a shadow.
+func (a *Arena) measure() {
+	a.shadow, a.extent = &slab{}, 0
+	a.shadow.first = &block{slab: a.shadow, size: arenaEndless}
+}
 
 // Device is where the arena's tensors lie.
 func (a *Arena) Device() Device { return a.alloc.Device() }
@@ -46,13 +70,17 @@ func (a *Arena) Device() Device { return a.alloc.Device() }
 func (a *Arena) New(dtype DType, shape ...int) *Tensor {
 	s := Shape(shape)
 	n := s.Len()
-	size := (max(n*dtype.Size(), 1) + arenaAlign - 1) &^ (arenaAlign - 1)
-	b := a.bestFit(size)
+	size := a.rounded(max(n*dtype.Size(), 1))
+	b := bestFit(a.slabs, size)
 	if b == nil {
 		b = a.grow(size)
 	}
-	b.split(size)
-	b.used = true
+	b.take(size)
+	if a.shadow != nil {
+		b.shadow = a.shadow.bestFit(size)
+		b.shadow.take(size)
+		a.extent = max(a.extent, b.shadow.off+size)
+	}
 	a.inUse += b.size
 	a.peak = max(a.peak, a.inUse)
 	return &Tensor{buf: b.slab.buf, off: b.off, n: n, dtype: dtype, shape: append(Shape(nil), s...), block: b}
@@ -69,22 +97,27 @@ func (a *Arena) Free(t *Tensor) {
 		panic(fmt.Sprintf("tensor: %s freed twice", t))
 	}
 	a.poison(b)
-	b.used = false
 	a.inUse -= b.size
-	if n := b.next; n != nil && !n.used {
-		b.join()
+	if b.shadow != nil {
+		b.shadow.give()
+		b.shadow = nil
 	}
-	if p := b.prev; p != nil && !p.used {
-		p.join()
+	b.give()
+}
+
+// rounded is the size of the block for so many bytes.
+func (a *Arena) rounded(bytes int) int {
+	align := arenaAlign
+	if a.Coarse {
+		align = max(align, 1<<bits.Len(uint(bytes))>>6)
 	}
+	return (bytes + align - 1) &^ (align - 1)
 }
 
 // Reset gives every tensor back.
 func (a *Arena) Reset() {
-	total := 0
-	for _, s := range a.slabs {
-		total += s.buf.Size
-		if a.Poison {
+	if a.Poison {
+		for _, s := range a.slabs {
 			for b := s.first; b != nil; b = b.next {
 				if b.used {
 					a.poison(b)
@@ -93,17 +126,26 @@ func (a *Arena) Reset() {
 		}
 	}
 	a.inUse = 0
+	if a.shadow != nil {
+		a.needed = a.extent
+	}
 	if len(a.slabs) == 1 {
 		s := a.slabs[0]
 		s.first = &block{slab: s, size: s.buf.Size}
+		a.shadow = nil
 		return
 	}
-	for _, s := range a.slabs {
-		a.alloc.Free(s.buf)
+	need := 0
+	if a.shadow != nil {
+		need = (a.extent + a.extent/32*a.outgrown) &^ (arenaAlign - 1)
+	} else {
+		// A step that was not measured has outgrown the slab: the next one shows how much is needed.
+		a.outgrown++
 	}
-	a.slabs = nil
-	if total > 0 {
-		a.grow(total)
+	a.Release()
+	if need > 0 {
+		// Without memory now, the next step grows or says that there is none.
+		_ = a.add(need)
 	}
 }
 
@@ -119,12 +161,26 @@ func (a *Arena) Reserve(bytes int) {
 	}
 }
 
+// Fit makes an arena that nothing is cut from hold just what its last measured step needed, the first one at least,
+// and spare bytes.
+func (a *Arena) Fit(spare int) {
+	if a.inUse != 0 {
+		panic(fmt.Sprintf("tensor: Fit on an arena with %d bytes in use", a.inUse))
+	}
+	size := (a.needed + spare + arenaAlign - 1) &^ (arenaAlign - 1)
+	if size != a.Reserved() {
+		a.Release()
+		a.Reserve(size)
+	}
+}
+
 // Release frees the slabs themselves.
 func (a *Arena) Release() {
 	for _, s := range a.slabs {
 		a.alloc.Free(s.buf)
 	}
 	a.slabs, a.inUse = nil, 0
+	a.measure()
 }
 
 // InUse is the number of bytes cut and not freed; Peak its maximum since the arena was made; Reserved what
@@ -143,16 +199,34 @@ func (a *Arena) Reserved() int {
 	return n
 }
 
-func (a *Arena) bestFit(size int) *block {
+// bestFit is the smallest free block of the slabs that has room; the free ends of slabs come last, so that a slab
+// is filled no further than it need be.
+func bestFit(slabs []*slab, size int) *block {
 	var best *block
-	for _, s := range a.slabs {
-		for b := s.first; b != nil; b = b.next {
-			if !b.used && b.size >= size && (best == nil || b.size < best.size) {
-				best = b
-			}
+	for _, s := range slabs {
+		if b := s.bestFit(size); b != nil && (best == nil || b.before(best)) {
+			best = b
 		}
 	}
 	return best
+}
+
+func (s *slab) bestFit(size int) *block {
+	var best *block
+	for b := s.first; b != nil; b = b.next {
+		if !b.used && b.size >= size && (best == nil || b.before(best)) {
+			best = b
+		}
+	}
+	return best
+}
+
+// before reports whether a free block is cut rather than c.
+func (b *block) before(c *block) bool {
+	if end := b.next == nil; end != (c.next == nil) {
+		return !end
+	}
+	return b.size < c.size
 }
 
 func (a *Arena) grow(size int) *block {
@@ -160,23 +234,33 @@ func (a *Arena) grow(size int) *block {
 	// reserving much more than the step needs.
 	want := max(size, arenaMinSlab, a.Reserved()/4)
 	want = (want + arenaAlign - 1) &^ (arenaAlign - 1)
-	buf, err := a.alloc.Alloc(want)
+	err := a.add(want)
 	if err != nil && want > size {
-		want = size
-		buf, err = a.alloc.Alloc(want)
+		err = a.add(size)
 	}
 	if err != nil {
 		e := AllocationFailed(a.alloc.Device(), size, err)
 		e.InUse = max(e.InUse, a.inUse)
 		panic(e)
 	}
-	s := &slab{buf: buf}
-	s.first = &block{slab: s, size: want}
-	a.slabs = append(a.slabs, s)
-	return s.first
+	return a.slabs[len(a.slabs)-1].first
 }
 
-func (b *block) split(size int) {
+// add appends a slab.
+func (a *Arena) add(size int) error {
+	buf, err := a.alloc.Alloc(size)
+	if err != nil {
+		return err
+	}
+	s := &slab{buf: buf}
+	s.first = &block{slab: s, size: size}
+	a.slabs = append(a.slabs, s)
+	return nil
+}
+
+// take cuts the first size bytes off a free block and marks them used.
+func (b *block) take(size int) {
+	b.used = true
 	if b.size == size {
 		return
 	}
@@ -186,6 +270,17 @@ func (b *block) split(size int) {
 	}
 	b.next = rest
 	b.size = size
+}
+
+// give marks a block free and merges it with free neighbours.
+func (b *block) give() {
+	b.used = false
+	if n := b.next; n != nil && !n.used {
+		b.join()
+	}
+	if p := b.prev; p != nil && !p.used {
+		p.join()
+	}
 }
 
 // join merges b with the free block behind it.

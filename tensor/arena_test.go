@@ -126,6 +126,86 @@ func TestArenaSteadyStateAllocatesNothing(t *testing.T) {
 	}
 }
 
+// After a first step in many slabs the arena holds one slab in which the step just fits: little more than was ever in
+// use at a time.
+func TestArenaReservesWhatAStepNeeds(t *testing.T) {
+	alloc := &counting{}
+	a := NewArena(alloc)
+	defer a.Release()
+	step := func() {
+		var kept []*Tensor
+		for i := range 200 {
+			x, y := a.New(U8, 100_000+7_000*(i%5)), a.New(U8, 300_000)
+			a.Free(x)
+			if i%4 == 0 {
+				kept = append(kept, y)
+			} else {
+				a.Free(y)
+			}
+		}
+		for _, y := range kept {
+			a.Free(y)
+		}
+	}
+	step()
+	if len(a.slabs) < 2 {
+		t.Fatalf("the first step made %d slabs; make it larger", len(a.slabs))
+	}
+	a.Reset()
+	if got, most := a.Reserved(), a.Peak()*105/100; got > most {
+		t.Errorf("%d bytes are reserved with a peak of %d", got, a.Peak())
+	}
+	need := a.Reserved()
+	for _, reserved := range []int{need, 2 * need} {
+		a.Release()
+		a.Reserve(reserved)
+		before := alloc.allocs
+		for range 3 {
+			step()
+			a.check(t)
+			a.Reset()
+		}
+		if alloc.allocs != before {
+			t.Errorf("the step did not fit %d bytes", reserved)
+		}
+		a.Fit(1 << 20)
+		if a.Reserved() != need+1<<20 {
+			t.Errorf("fitted to %d bytes, want %d and a MiB", a.Reserved(), need)
+		}
+	}
+}
+
+// With Coarse, a tensor that grows a little moves none of the others.
+func TestArenaCoarse(t *testing.T) {
+	a := NewArena(Host)
+	a.Coarse = true
+	defer a.Release()
+	a.Reserve(64 << 20)
+	places := func(rows int) (at []int) {
+		defer a.Reset()
+		for range 4 {
+			x, y := a.New(F32, 7, 384), a.New(BF16, rows, 384)
+			at = append(at, x.off, y.off)
+			a.Free(x)
+		}
+		return at
+	}
+	want := places(4870)
+	for rows := 4865; rows < 4885; rows++ {
+		got := places(rows)
+		for i := range got {
+			if got[i] != want[i] {
+				t.Fatalf("%d rows: tensor %d lies at %d, with 4870 rows at %d", rows, i, got[i], want[i])
+			}
+		}
+	}
+	for bytes := range 100_000 {
+		if got := a.rounded(bytes + 1); got <= bytes || got > bytes+256+bytes/32 || got%arenaAlign != 0 {
+			t.Fatalf("%d bytes become %d", bytes+1, got)
+		}
+	}
+}
+
 // What is given back reads as NaN, so that a use after free shows.
 func TestArenaPoison(t *testing.T) {
 	a := NewArena(Host)

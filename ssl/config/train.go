@@ -45,5 +45,5 @@ type Train struct {
 	Seed                        Seed    `json:"seed" doc:"seed of weights, data order, augmentation, masks and drop path; a number or the word random"`
 	DropPathRate                float64 `json:"drop_path_rate" min:"0" below:"1" doc:"stochastic depth of the student"`
 	DropPathMode                string  `json:"drop_path_mode" oneof:"linear|uniform|subset" doc:"linear: the rate grows with depth (DINO); uniform: the same everywhere; subset: uniform, and a dropped branch is not computed (DINOv2, DINOv3)"`
-	LogEvery                    int     `json:"log_every" min:"1" doc:"steps between lines of the log and records of metrics.jsonl"`
+	LogEvery                    int     `json:"log_every" min:"1" doc:"steps between lines of the log; on a GPU also between records of metrics.jsonl, since reading results makes it wait"`
 }

@@ -32,8 +32,9 @@ func Extract(ctx context.Context, b kernels.Backend, dtype tensor.DType, m *nn.V
 	tape := nn.Builder{Backend: b, DType: dtype}.NewTape()
 	defer tape.A.Release()
 	at := 0
-	err := each(ctx, l, n, func(x *tensor.Tensor, labels []int32) error {
+	err := each(ctx, l, n, func(x *tensor.Tensor, labels []int32) (err error) {
 		defer tape.Reset()
+		defer tensor.CatchOutOfMemory(&err)
 		images := x
 		if b.Allocator().Device() != x.Device() {
 			images = tape.A.New(x.DType(), x.Shape()...)

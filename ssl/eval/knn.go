@@ -20,7 +20,8 @@ const queryRows = 256
 
 // Classify returns the class of every query. Of equally similar neighbours the one earlier in the bank comes first,
 // of equal votes the smaller class. Bank rows without a label do not take part.
-func (k KNN) Classify(b kernels.Backend, bank Set, queries *tensor.Tensor) ([]int32, error) {
+func (k KNN) Classify(b kernels.Backend, bank Set, queries *tensor.Tensor) (_ []int32, err error) {
+	defer tensor.CatchOutOfMemory(&err)
 	bank = bank.labelled()
 	n, d := bank.X.Dim(0), bank.X.Dim(1)
 	switch {

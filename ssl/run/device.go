@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -23,8 +24,9 @@ type Device struct {
 	// Text says what it is, for the log.
 	Text string
 
-	peak  func() float64
-	close func()
+	peak   func() float64
+	memory func() (used, total uint64) // of the device; nil where it is the process's
+	close  func()
 }
 
 // Peak is the most floating-point operations a second in GFLOP/s: measured on the CPU, counted on a GPU.
@@ -55,7 +57,7 @@ func OpenDevice(name string) (*Device, error) {
 	case name == "emulated-cuda":
 		b := cuda.New(ptx.NewDriver(emulatedMemory, 1), cuda.Versions{})
 		// An emulated GPU has no speed worth a share of: MFU is that of the CPU it runs on.
-		return &Device{Backend: b, DType: tensor.BF16, Text: b.Name() + " (interpreter, for tests: very slow)", peak: cpuPeak, close: func() {}}, nil
+		return &Device{Backend: b, DType: tensor.BF16, Text: b.Name() + " (interpreter, for tests: very slow)", peak: cpuPeak, memory: deviceMemory(b), close: func() {}}, nil
 	case name == "cuda":
 		return openGPU(0)
 	case strings.HasPrefix(name, "cuda:"):
@@ -80,8 +82,16 @@ func openGPU(index int) (*Device, error) {
 		return nil, fmt.Errorf("--device cuda:%d: %w", index, err)
 	}
 	b := cuda.New(d, cuda.Versions{})
+	if os.Getenv("DMX_CUDA_SYNC") == "1" {
+		b.SyncEach()
+	}
 	info := b.Info()
 	peak := cuda.PeakGFLOPS(info)
 	return &Device{Backend: b, DType: tensor.BF16, Text: fmt.Sprintf("%s, %s, %d GiB", b.Name(), info.Name, info.TotalMemory>>30),
-		peak: func() float64 { return peak }, close: func() { _ = b.Close() }}, nil
+		peak: func() float64 { return peak }, memory: deviceMemory(b), close: func() { _ = b.Close() }}, nil
+}
+
+// deviceMemory tells what the backend holds and what its device has.
+func deviceMemory(b *cuda.Backend) func() (used, total uint64) {
+	return func() (used, total uint64) { return uint64(b.MemoryInUse()), uint64(b.Info().TotalMemory) }
 }

@@ -20,34 +20,34 @@ func wholeImages(c *config.Config, src data.Source, transform data.Transform) (*
 	})
 }
 
-// extract is the features of every image of a source.
-func extract(ctx context.Context, c *config.Config, b kernels.Backend, v *nn.ViT, src data.Source, transform data.Transform) (*eval.Features, error) {
+// extract is the features of every image of a source. v works in the device's type.
+func extract(ctx context.Context, c *config.Config, d *Device, v *nn.ViT, src data.Source, transform data.Transform) (*eval.Features, error) {
 	l, err := wholeImages(c, src, transform)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	return eval.Extract(ctx, b, tensor.F32, v, l, src.Len())
+	return eval.Extract(ctx, d.Backend, d.DType, v, l, src.Len())
 }
 
 // accuracies are the kNN accuracies of one backbone in percent.
 type accuracies struct{ cls, meanPatch float64 }
 
 // knn classifies the queries by their neighbours in the bank.
-func knn(ctx context.Context, c *config.Config, b kernels.Backend, v *nn.ViT, bank, queries data.Source, transform data.Transform) (a accuracies, err error) {
-	known, err := extract(ctx, c, b, v, bank, transform)
+func knn(ctx context.Context, c *config.Config, d *Device, v *nn.ViT, bank, queries data.Source, transform data.Transform) (a accuracies, err error) {
+	known, err := extract(ctx, c, d, v, bank, transform)
 	if err != nil {
 		return a, err
 	}
-	asked, err := extract(ctx, c, b, v, queries, transform)
+	asked, err := extract(ctx, c, d, v, queries, transform)
 	if err != nil {
 		return a, err
 	}
 	k := eval.KNN{K: c.Evaluation.KNNK, Temperature: c.Evaluation.KNNTemperature}
-	if a.cls, err = k.Accuracy(b, known.CLS, asked.CLS); err != nil {
+	if a.cls, err = k.Accuracy(d.Backend, known.CLS, asked.CLS); err != nil {
 		return a, err
 	}
-	a.meanPatch, err = k.Accuracy(b, known.MeanPatch, asked.MeanPatch)
+	a.meanPatch, err = k.Accuracy(d.Backend, known.MeanPatch, asked.MeanPatch)
 	return accuracies{100 * a.cls, 100 * a.meanPatch}, err
 }
 
@@ -100,7 +100,7 @@ func (s *session) baseline(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("evaluation: %w", err)
 	}
-	untrained, err := knn(ctx, c, s.backend, s.trainer.Teacher.Backbone, im.train, im.eval, transform)
+	untrained, err := knn(ctx, c, s.device, s.trainer.Teacher.Backbone, im.train, im.eval, transform)
 	if err != nil {
 		return fmt.Errorf("evaluation: %w", err)
 	}
@@ -119,7 +119,7 @@ func (s *session) teacherKNN(ctx context.Context) (accuracies, error) {
 	if err != nil {
 		return accuracies{}, err
 	}
-	a, err := knn(ctx, s.c, s.backend, s.trainer.Teacher.Backbone, s.pictures.train, s.pictures.eval, transform)
+	a, err := knn(ctx, s.c, s.device, s.trainer.Teacher.Backbone, s.pictures.train, s.pictures.eval, transform)
 	if err != nil {
 		return a, fmt.Errorf("evaluation: %w", err)
 	}

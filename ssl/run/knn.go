@@ -10,12 +10,10 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
-	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
 	"github.com/dino-mx/dmx/ssl/config"
-	"github.com/dino-mx/dmx/tensor"
 )
 
 // KNNOptions say how a saved backbone is evaluated.
@@ -29,6 +27,7 @@ type KNNOptions struct {
 	Temp       float64
 	BatchSize  int
 	Workers    int
+	Device     string // as OpenDevice spells it
 }
 
 // KNN measures a saved backbone and raw pixels.
@@ -64,17 +63,20 @@ func KNN(ctx context.Context, o KNNOptions) (*KNNSummary, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("--checkpoint: %s: %w", path, err)
 	}
-	b := cpu.New(cpu.Options{})
-	defer b.Close()
-	v, _, err := model.Build(nn.Builder{Backend: b, DType: tensor.F32}, hf.Allow{})
-	if err != nil {
-		return nil, "", fmt.Errorf("--checkpoint: %w", err)
-	}
-	raw, err := rawPixels(ctx, c, b, im.train, im.eval, transform)
+	d, err := OpenDevice(o.Device)
 	if err != nil {
 		return nil, "", err
 	}
-	a, err := knn(ctx, c, b, v, im.train, im.eval, transform)
+	defer d.Close()
+	v, _, err := model.Build(nn.Builder{Backend: d.Backend, DType: d.DType}, hf.Allow{})
+	if err != nil {
+		return nil, "", fmt.Errorf("--checkpoint: %w", err)
+	}
+	raw, err := rawPixels(ctx, c, d.Backend, im.train, im.eval, transform)
+	if err != nil {
+		return nil, "", err
+	}
+	a, err := knn(ctx, c, d, v, im.train, im.eval, transform)
 	if err != nil {
 		return nil, "", err
 	}

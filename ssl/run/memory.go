@@ -55,6 +55,24 @@ func (m *memory) resident() (uint64, bool) {
 	return pages * uint64(os.Getpagesize()), err == nil
 }
 
+// memoryNow is the memory of the device that trains: its own where it has some, else that of this process.
+func (s *session) memoryNow() (used, total uint64) {
+	if s.device.memory == nil {
+		return s.memory.used(), s.memory.total
+	}
+	used, total = s.device.memory()
+	s.devicePeak = max(s.devicePeak, used)
+	return used, total
+}
+
+// peakMemory is the most that memoryNow has told.
+func (s *session) peakMemory() uint64 {
+	if s.device.memory == nil {
+		return s.memory.peak
+	}
+	return s.devicePeak
+}
+
 func (m *memory) close() {
 	if m.statm != nil {
 		m.statm.Close()

@@ -31,8 +31,11 @@ type session struct {
 	loader   *data.Loader
 	memory   *memory
 	summary  *Summary
-	samples  []uint32
-	rec      Step
+
+	devicePeak uint64 // bytes of device memory
+	ahead      *input // the batch of the next step, where the device takes it in beside this one
+	rec        Step
+	since      span // steps since the last record
 
 	began    time.Time
 	before   float64       // wall seconds of earlier processes
@@ -72,22 +75,26 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	if err != nil {
 		return nil, err
 	}
-	s := &session{c: c, o: o, pictures: im, began: time.Now(), memory: newMemory(), samples: make([]uint32, set.Batch), warnedAt: -1 << 30}
+	s := &session{c: c, o: o, pictures: im, began: time.Now(), memory: newMemory(), warnedAt: -1 << 30}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if s.loader, err = data.NewLoader(data.LoaderConfig{
-		Source: im.train, Transform: transform, Seed: uint64(c.Train.Seed), Shuffle: c.Dataset.Shuffle, BatchSize: set.Batch,
-		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,
-	}); err != nil {
-		return nil, err
-	}
-	if s.device, err = OpenDevice(o.Device); err != nil {
+	if s.device, err = o.openDevice(); err != nil {
 		return nil, err
 	}
 	s.backend = s.device.Backend
+	load := data.LoaderConfig{
+		Source: im.train, Transform: transform, Seed: uint64(c.Train.Seed), Shuffle: c.Dataset.Shuffle, BatchSize: set.Batch,
+		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,
+	}
+	if f, ok := s.backend.(kernels.Feeder); ok {
+		load.Memory, load.Prefetch = f.Pinned(), feedPrefetch
+	}
+	if s.loader, err = data.NewLoader(load); err != nil {
+		return nil, err
+	}
 	if s.trainer, err = ssl.NewTrainer(s.backend, s.device.DType, *set); err != nil {
 		return nil, err
 	}
@@ -280,28 +287,49 @@ func (s *session) writeSummary() error {
 		sum.ImagesPerSecond = float64(s.images) / s.trained.Seconds()
 		sum.MFU = s.flops / s.trained.Seconds() / (s.peak * 1e9)
 	}
-	sum.PeakMemory = max(sum.PeakMemory, s.memory.peak)
+	sum.PeakMemory = max(sum.PeakMemory, s.peakMemory())
 	sum.Unreadable = len(s.loader.Unreadable())
 	return sum.write(s.folder)
 }
 
-// record fills the session's record with what a step measured.
-func (s *session) record(m *ssl.Metrics, took, wait time.Duration) *Step {
+// span is a stretch of steps.
+type span struct {
+	steps      int
+	took, wait time.Duration
+	flops      float64
+}
+
+// count adds a step to what the session has done.
+func (s *session) count(m *ssl.Metrics, took, wait time.Duration) {
+	flops := float64(s.trainer.Settings.FLOPs(m.Masked))
+	s.flops += flops
+	s.trained += took
+	s.images += s.trainer.Settings.Batch
+	s.since.steps++
+	s.since.took += took
+	s.since.wait += wait
+	s.since.flops += flops
+}
+
+// record fills the session's record with what a step measured. Times are means over the steps since the last record:
+// on a device the steps between are asked for, not waited for.
+func (s *session) record(m *ssl.Metrics) *Step {
 	set := &s.trainer.Settings
 	if m.Step-s.peakAt >= 100 {
 		s.peak, s.peakAt = s.device.Peak(), m.Step
 	}
-	flops := float64(set.FLOPs(m.Masked))
-	s.flops += flops
-	seconds := took.Seconds()
+	n := float64(s.since.steps)
+	seconds, wait, flops := s.since.took.Seconds()/n, s.since.wait.Seconds()/n, s.since.flops/n
+	s.since = span{}
+	used, total := s.memoryNow()
 	s.rec = Step{
 		Iteration: m.Step, Iterations: s.c.Train.MaxIterations,
 		Epoch: float64(m.Step+1) / float64(s.loader.StepsPerEpoch()),
 		Loss:  number(m.Loss), DinoLocal: number(m.DINOLocal), DinoGlobal: number(m.DINOGlobal), IBOT: number(m.IBOT),
 		LR: number(m.LR), WeightDecay: number(m.WeightDecay), Momentum: number(m.Momentum), TeacherTemp: number(m.TeacherTemp),
 		StudentTemp: number(set.Targets.StudentTemp), GradNorm: number(m.Norm), BatchSize: set.Batch,
-		ImagesPerSecond: number(float64(set.Batch) / seconds), StepSeconds: number(seconds), DataWaitSeconds: number(wait.Seconds()),
-		MFU: number(flops / seconds / (s.peak * 1e9)), Memory: s.memory.used(), MemoryTotal: s.memory.total, Skipped: m.Skipped,
+		ImagesPerSecond: number(float64(set.Batch) / seconds), StepSeconds: number(seconds), DataWaitSeconds: number(wait),
+		MFU: number(flops / seconds / (s.peak * 1e9)), Memory: used, MemoryTotal: total, Skipped: m.Skipped,
 	}
 	r := &s.rec
 	if set.KoLeo.Weight > 0 {
@@ -330,6 +358,9 @@ func (s *session) record(m *ssl.Metrics, took, wait time.Duration) *Step {
 // close gives everything back. The summary stays.
 func (s *session) close() {
 	var errs []error
+	if s.ahead != nil && s.ahead.batch != nil {
+		s.ahead.batch.Release()
+	}
 	if s.loader != nil {
 		s.loader.Close()
 	}

@@ -56,7 +56,7 @@ func settings(c *config.Config, backbone nn.ViTConfig) *ssl.Settings {
 		Watch: ssl.Watch{
 			Every: c.Watch.Every, FeatureStdMin: c.Watch.FeatureStdMin, PrototypeEntropyMin: c.Watch.PrototypeEntropyMin, MaxNonFinite: c.Watch.MaxNonFinite,
 		},
-		FreezeBlocks: t.FreezeBackboneLayers, Recompute: t.GradientCheckpointing, MeasureEvery: 1,
+		FreezeBlocks: t.FreezeBackboneLayers, Recompute: t.GradientCheckpointing, MeasureEvery: t.LogEvery,
 	}
 	if t.IBOTSeparateHead && c.IBOT.LossWeight > 0 {
 		s.IBOT.Head = &nn.HeadConfig{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dino-mx/dmx/ssl"
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
@@ -20,8 +19,17 @@ type Options struct {
 	Version string
 	// Log receives every message that also goes to the log file; level is INFO, WARNING or ERROR.
 	Log func(level, message string)
-	// Step receives every step's record, which is reused: it must not be kept.
+	// Step receives the record of every measured step, which is reused: it must not be kept.
 	Step func(*Step)
+
+	open func(name string) (*Device, error) // in place of OpenDevice, for tests
+}
+
+func (o *Options) openDevice() (*Device, error) {
+	if o.open != nil {
+		return o.open(o.Device)
+	}
+	return OpenDevice(o.Device)
 }
 
 // Train carries out a configuration. The run lies in FolderOf(c).
@@ -121,34 +129,25 @@ func (s *session) step(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	batch, err := s.loader.Next(ctx)
+	in, err := s.input(ctx)
 	if err != nil {
 		return err
 	}
-	for i, n := range batch.Indices {
-		s.samples[i] = uint32(n)
-	}
-	b := s.c.Crops.GlobalCropsNumber * s.trainer.Settings.Batch
-	in := ssl.Batch{Samples: s.samples}
-	if all := batch.Groups[0]; len(batch.Groups) == 1 && s.trainer.Settings.LocalCrops > 0 {
-		// Crops of one size come in one tensor.
-		in.Globals, in.Locals = all.Rows(0, b), all.Rows(b, all.Dim(0))
-	} else {
-		in.Globals = all
-		if len(batch.Groups) > 1 {
-			in.Locals = batch.Groups[1]
-		}
-	}
-	m, err := s.trainer.Step(in)
-	wait := batch.Wait
-	batch.Release()
+	done := s.trainer.Steps() + 1
+	last := done == s.c.Train.MaxIterations
+	evaluate := s.c.Evaluation.Every > 0 && done%s.c.Evaluation.Every == 0
+	in.crops.Measure = last || evaluate
+	m, err := s.trainer.Step(in.crops)
+	in.batch.Release()
 	if err != nil {
 		return err
 	}
-	r := s.record(&m, time.Since(begin), wait)
-	s.trained += time.Since(begin)
-	s.images += s.trainer.Settings.Batch
-	if every := s.c.Evaluation.Every; every > 0 && s.trainer.Steps()%every == 0 {
+	s.count(&m, time.Since(begin), in.wait)
+	if !m.Measured {
+		return nil
+	}
+	r := s.record(&m)
+	if evaluate {
 		if err := s.evaluateNow(ctx, r); err != nil {
 			return err
 		}
@@ -156,7 +155,7 @@ func (s *session) step(ctx context.Context) error {
 	if err := s.metrics.write(r); err != nil {
 		return err
 	}
-	if m.Step%s.c.Train.LogEvery == 0 || s.trainer.Steps() == s.c.Train.MaxIterations {
+	if m.Step%s.c.Train.LogEvery == 0 || last {
 		if err := s.log.write("INFO", r.Line()); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/kernels/cpu/gemm"
+	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/cuda/driver"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -106,8 +107,8 @@ func gpu() string {
 		}
 		info := d.Info()
 		free, total := d.Memory()
-		found = append(found, fmt.Sprintf("cuda:%d %s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GiB free, driver %d.%d", i, info.Name,
-			info.Major, info.Minor, info.SMs, gib(uint64(free)), gib(uint64(total)), info.DriverVersion/1000, info.DriverVersion%1000/10))
+		found = append(found, fmt.Sprintf("cuda:%d %s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GiB free, driver for CUDA %d.%d, kernels from %s PTX", i, info.Name,
+			info.Major, info.Minor, info.SMs, gib(uint64(free)), gib(uint64(total)), info.DriverVersion/1000, info.DriverVersion%1000/10, strings.Join(cuda.Targets(info), " and ")))
 		if err := d.Close(); err != nil {
 			found = append(found, err.Error())
 		}

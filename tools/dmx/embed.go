@@ -17,10 +17,9 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
-	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
-	"github.com/dino-mx/dmx/tensor"
+	"github.com/dino-mx/dmx/ssl/run"
 )
 
 type embedCmd struct {
@@ -34,6 +33,7 @@ type embedCmd struct {
 	Size      int    `help:"Side in pixels of the square the model sees; by default what its preprocessing says."`
 	BatchSize int    `help:"Images per forward pass." default:"32"`
 	Workers   int    `help:"Goroutines that decode; 0 uses the number of CPUs." default:"0"`
+	Device    string `help:"Where to compute: auto, cpu, cuda:N or emulated-cuda." default:"auto" predictor:"device"`
 	Restart   bool   `help:"Begin anew even if an interrupted run of the same command could be continued."`
 	openFlags
 }
@@ -70,9 +70,12 @@ func (c *embedCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Model, err)
 	}
-	backend := cpu.New(cpu.Options{})
-	defer backend.Close()
-	b := nn.Builder{Backend: backend, DType: tensor.F32}
+	device, err := run.OpenDevice(c.Device)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	b := nn.Builder{Backend: device.Backend, DType: device.DType}
 	v, _, err := m.Build(b, hf.Allow{Missing: c.AllowMissing, Unexpected: c.AllowUnexpected})
 	if err != nil {
 		return err
@@ -172,8 +175,8 @@ func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view 
 
 // identity is what must agree for an interrupted run to be continued.
 func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *extractor) string {
-	return fmt.Sprintf("dmx embed 2\nmodel %s %+v\ndata %s\nfeatures %s\nlayers %v\nview %+v\nrow %d\n",
-		weightsDigest(e.v), e.v.Config, data.Fingerprint(src), c.Features, c.Layers, view.Config(), e.rowLen())
+	return fmt.Sprintf("dmx embed 3\nmodel %s %+v\ntype %s\ndata %s\nfeatures %s\nlayers %v\nview %+v\nrow %d\n",
+		weightsDigest(e.b.Backend, e.v), e.v.Config, e.b.DType, data.Fingerprint(src), c.Features, c.Layers, view.Config(), e.rowLen())
 }
 
 func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, s *spool) error {

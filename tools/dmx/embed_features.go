@@ -7,6 +7,7 @@ import (
 
 	"github.com/dino-mx/dmx/autograd"
 	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -51,7 +52,8 @@ func (e *extractor) shape() []int {
 func (e *extractor) rowLen() int { return tensor.Shape(e.shape()).Len() }
 
 // run gives the features of images [B, C, H, W], row by row. The result is overwritten by the next call.
-func (e *extractor) run(images *tensor.Tensor) ([]float32, error) {
+func (e *extractor) run(images *tensor.Tensor) (_ []float32, err error) {
+	defer tensor.CatchOutOfMemory(&err)
 	n := images.Dim(0)
 	if e.images == nil || e.images.Dim(0) < n {
 		t, err := tensor.New(e.b.Backend.Allocator(), tensor.F32, images.Shape()...)
@@ -85,6 +87,7 @@ func (e *extractor) run(images *tensor.Tensor) ([]float32, error) {
 	if err := e.b.Backend.Sync(); err != nil {
 		return nil, err
 	}
+	defer e.tape.Reset()
 	rows := n * e.rowLen()
 	if cap(e.out) < rows {
 		e.out = make([]float32, rows)
@@ -93,13 +96,14 @@ func (e *extractor) run(images *tensor.Tensor) ([]float32, error) {
 	for j, t := range tokens {
 		host := t
 		if t.Device().Kind != tensor.CPU {
+			wide := e.tape.A.New(tensor.F32, t.Shape()...)
+			e.b.Backend.Copy(wide, t)
 			host = tensor.Zeros(tensor.F32, t.Shape()...)
-			e.b.Backend.Download(host, t)
+			e.b.Backend.Download(host, wide)
 		}
 		e.place(l, host, j, clsOnly)
 	}
-	e.tape.Reset()
-	return e.out, nil
+	return e.out, e.b.Backend.Sync()
 }
 
 // place writes one layer's share of every row.
@@ -143,13 +147,17 @@ func (e *extractor) mean(dst []float32, l *nn.Layout, crop int, at func(int32) [
 }
 
 // weightsDigest identifies the weights of a model.
-func weightsDigest(v *nn.ViT) string {
+func weightsDigest(b kernels.Backend, v *nn.ViT) string {
 	h := sha256.New()
 	for _, p := range v.Params.All() {
 		fmt.Fprintln(h, p.Name, p.Shape)
-		if x := p.Value(); x.Device().Kind == tensor.CPU {
-			h.Write(x.Bytes())
+		x := p.Value()
+		if x.Device().Kind != tensor.CPU {
+			host := tensor.Zeros(x.DType(), x.Shape()...)
+			b.Download(host, x)
+			x = host
 		}
+		h.Write(x.Bytes())
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }

@@ -21,6 +21,7 @@ type progress struct {
 	every int // steps between plain lines
 	bar   *progressbar.ProgressBar
 	done  int
+	shown int // done when something was last shown
 	rate  mean
 	wait  mean
 	mfu   mean
@@ -67,14 +68,15 @@ func (p *progress) step(s *run.Step) {
 	if p.first.IsZero() {
 		p.first, p.from = time.Now(), p.done
 	}
-	show := p.done%p.every == 0 || p.done == p.total
+	// On a device only some steps are measured, so that the turn of a line may fall between two.
+	show := p.done/p.every > p.shown/p.every || p.done == p.total
 	if p.bar != nil {
 		show = p.done == p.total || time.Since(p.last) > 250*time.Millisecond
 	}
 	if !show {
 		return
 	}
-	p.last = time.Now()
+	p.last, p.shown = time.Now(), p.done
 	text := fmt.Sprintf("loss %.4f  %.0f img/s  data wait %.0f %%  MFU %.0f %%", float64(s.Loss), 1/p.rate.take(), 100*p.wait.take(), 100*p.mfu.take())
 	if p.bar != nil {
 		p.bar.Describe(text)

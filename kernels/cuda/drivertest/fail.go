@@ -7,13 +7,16 @@ type Failer struct {
 	cuda.Driver
 	FailAlloc, FailLaunch int
 	Err                   error
+	Failed                bool // it was its turn
+	Launched              int  // kernels so far
 
-	allocs, launches int
+	allocs int
 }
 
 // Alloc fails at its turn as a device does that has no more memory.
 func (d *Failer) Alloc(n int) (uint64, error) {
 	if d.allocs++; d.allocs == d.FailAlloc {
+		d.Failed = true
 		return 0, cuda.ErrOutOfMemory
 	}
 	return d.Driver.Alloc(n)
@@ -21,7 +24,8 @@ func (d *Failer) Alloc(n int) (uint64, error) {
 
 // Launch fails at its turn with Err.
 func (d *Failer) Launch(l *cuda.Launch) error {
-	if d.launches++; d.launches == d.FailLaunch {
+	if d.Launched++; d.Launched == d.FailLaunch {
+		d.Failed = true
 		return d.Err
 	}
 	return d.Driver.Launch(l)

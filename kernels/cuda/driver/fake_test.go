@@ -1,0 +1,164 @@
+//go:build linux && cgo && !cpu
+
+package driver
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dino-mx/dmx/kernels/cuda"
+)
+
+const fakeVariable = "DMX_TEST_FAKE_CUDA"
+
+// The calls of this package against testdata/fakecuda.c, which checks them as a driver would. The library is found by
+// the loader, so the test runs once more in a process of its own.
+func TestCallsAgainstFakeDriver(t *testing.T) {
+	if os.Getenv(fakeVariable) != "" {
+		t.Run("calls", fakeCalls)
+		return
+	}
+	dir := t.TempDir()
+	build := exec.Command("gcc", "-shared", "-fPIC", "-I", "include", "-o", filepath.Join(dir, "libcuda.so.1"), "testdata/fakecuda.c")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Skipf("gcc: %v\n%s", err, out)
+	}
+	again := exec.Command(os.Args[0], "-test.run=^TestCallsAgainstFakeDriver$", "-test.v")
+	again.Env = append(os.Environ(), fakeVariable+"=1", "LD_LIBRARY_PATH="+dir)
+	out, err := again.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestCallsAgainstFakeDriver/calls") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// add packs the arguments of the fake's kernel add.
+func add(f cuda.Function, addr uint64, value uint32, grid int) cuda.Command {
+	args := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(nil, addr), value)
+	return cuda.Command{Launch: cuda.Launch{Name: "add", Function: f, Grid: [3]int{grid, 1, 1}, Block: [3]int{4, 1, 1}, Args: args}}
+}
+
+func fakeCalls(t *testing.T) {
+	try := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Open(0)
+	try(err)
+	if i := d.Info(); i.Name != "fake" || i.Major != 9 || i.DriverVersion != 12040 || i.TotalMemory != 64<<20 {
+		t.Errorf("%+v", i)
+	}
+	if _, err := d.Load("bad", "nonsense"); err == nil || !strings.Contains(err.Error(), "no .version") {
+		t.Errorf("the log of the compiler is lost: %v", err)
+	}
+	m, err := d.Load("m", ".version 8.3")
+	try(err)
+	if _, err := m.Function("missing", 0); err == nil || !strings.Contains(err.Error(), "kernel missing") {
+		t.Errorf("%v", err)
+	}
+	f, err := m.Function("add", 100<<10)
+	try(err)
+	a, err := d.Alloc(64)
+	try(err)
+	b, err := d.Alloc(64)
+	try(err)
+	read := func(p uint64) []uint32 {
+		t.Helper()
+		raw := make([]byte, 32)
+		try(d.CopyOut(raw, p))
+		out := make([]uint32, 8)
+		for i := range out {
+			out[i] = binary.LittleEndian.Uint32(raw[4*i:])
+		}
+		return out
+	}
+	expect := func(p uint64, want ...uint32) {
+		t.Helper()
+		if diff := cmp.Diff(want, read(p)); diff != "" {
+			t.Error(diff)
+		}
+	}
+
+	// Streams, events and pinned memory.
+	host, err := d.Pin(32)
+	try(err)
+	e, err := d.NewEvent()
+	try(err)
+	binary.LittleEndian.PutUint32(host, 7)
+	try(d.Feed(cuda.Transfer, a, host))
+	try(e.Record(cuda.Transfer))
+	try(e.Follow(cuda.Compute))
+	one := add(f, a, 3, 2).Launch
+	one.Shared = 100 << 10
+	try(d.Launch(&one))
+	try(e.Wait())
+	expect(a, 10, 3, 3, 3, 3, 3, 3, 3)
+	try(d.CopyIn(b, make([]byte, 64)))
+	try(d.Copy(b, a, 8))
+	expect(b, 10, 3, 0, 0, 0, 0, 0, 0)
+
+	// A graph: as built, unchanged, with changed commands, and with commands it cannot take.
+	cs := []cuda.Command{
+		{Kind: cuda.FeedCommand, Dst: a, Host: host}, add(f, a, 1, 2), add(f, a, 10, 1), {Kind: cuda.CopyCommand, Dst: b, Src: a, Bytes: 32},
+	}
+	g, err := d.NewGraph(cs)
+	try(err)
+	try(g.Launch(cs, nil))
+	expect(b, 18, 11, 11, 11, 1, 1, 1, 1)
+	other, err := d.Pin(32)
+	try(err)
+	cs[0].Host, cs[0].Dst = other, a
+	cs[2] = add(f, a, 100, 2)
+	try(g.Launch(cs, []int{0, 2}))
+	expect(b, 101, 101, 101, 101, 101, 101, 101, 101)
+	cs[3].Bytes = 4
+	try(g.Launch(cs, []int{3}))
+	cs[3].Bytes = 0
+	if err := g.Launch(cs, []int{3}); !errors.Is(err, cuda.ErrGraph) {
+		t.Errorf("%v", err)
+	}
+	cs[1].Launch.Shared = 1 << 20
+	if _, err := d.NewGraph(cs); err == nil || !strings.Contains(err.Error(), "command 1, kernel add") {
+		t.Errorf("%v", err)
+	}
+	try(g.Close())
+
+	// Memory that is not there, and a kernel that fails after its launch succeeded.
+	if _, err := d.Alloc(65 << 20); !errors.Is(err, cuda.ErrOutOfMemory) || !strings.Contains(err.Error(), "CUDA_ERROR_OUT_OF_MEMORY") {
+		t.Errorf("%v", err)
+	}
+	if free, total := d.Memory(); total != 64<<20 || free != total-128 {
+		t.Errorf("%d of %d bytes free", free, total)
+	}
+	for _, p := range [][]byte{host, other} {
+		try(d.Unpin(p))
+	}
+	try(d.Free(a))
+	try(d.Free(b))
+	try(d.Sync())
+	try(d.Close())
+
+	d, err = Open(0)
+	try(err)
+	if m, err = d.Load("m", ".version 8.3"); err != nil {
+		t.Fatal(err)
+	}
+	f, err = m.Function("fault", 0)
+	try(err)
+	bad := add(f, 0, 0, 1).Launch
+	try(d.Launch(&bad))
+	if err := d.Sync(); !errors.Is(err, cuda.ErrFault) || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS (700)") {
+		t.Errorf("%v", err)
+	}
+	if err := d.Launch(&bad); !errors.Is(err, cuda.ErrFault) {
+		t.Errorf("after a fault: %v", err)
+	}
+}

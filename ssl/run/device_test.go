@@ -1,0 +1,140 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/drivertest"
+	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// tiny is a recipe that an interpreted GPU gets through in a moment.
+func tiny(t *testing.T, overrides ...string) *config.Config {
+	return quickstart(t, append([]string{
+		"model.hidden_size=8", "model.num_hidden_layers=1", "model.num_attention_heads=2", "model.patch_size=14",
+		"dino_head.hidden_dim=8", "dino_head.bottleneck_dim=8", "dino_head.out_dim=16", "ibot.out_dim=16", "train.warmup_iterations=0", "train.freeze_last_layer=0", "crops.local_crops_number=1",
+		"train.batch_size_per_gpu=2", "train.max_iterations=4", "train.log_every=2", "train.saveckp_freq=2", "train.num_workers=1",
+		"evaluation.knn=false",
+	}, overrides...)...)
+}
+
+// dry trains on a device that computes nothing.
+func dry(d cuda.Driver) Options {
+	return Options{Log: func(string, string) {}, open: func(string) (*Device, error) {
+		b := cuda.New(d, cuda.Versions{})
+		return &Device{Backend: b, DType: tensor.BF16, Text: "dry", peak: func() float64 { return 1 }, memory: deviceMemory(b), close: func() { _ = b.Close() }}, nil
+	}}
+}
+
+// On a device every log_every-th step and the last one are measured and recorded, with the device's memory.
+func TestRecordsOfADevice(t *testing.T) {
+	c := tiny(t)
+	device := drivertest.NewDry(1 << 30)
+	sum, err := Train(context.Background(), c, dry(device))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.PeakMemory == 0 || sum.PeakMemory > uint64(device.Most) {
+		t.Errorf("peak memory %d, the device held %d at most", sum.PeakMemory, device.Most)
+	}
+	text, err := os.ReadFile(filepath.Join(FolderOf(c), "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []int
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		var r Step
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, r.Iteration)
+		if r.MemoryTotal != 1<<30 || r.Memory == 0 || r.StepSeconds <= 0 || r.ImagesPerSecond <= 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if diff := cmp.Diff([]int{0, 2, 3}, steps); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A device without enough memory, or one that fails, ends the run with an error that says what to do, wherever it
+// happens, and leaves nothing half-written: what was saved before can be loaded.
+func TestFailuresOfADevice(t *testing.T) {
+	broken := errors.New("CUDA_ERROR_ILLEGAL_ADDRESS (700)")
+	var launches int
+	try := func(f drivertest.Failer) (failed bool) {
+		c := tiny(t)
+		f.Driver, f.Err = drivertest.NewDry(1<<30), broken
+		_, err := Train(context.Background(), c, dry(&f))
+		launches = f.Launched
+		if !f.Failed {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return false
+		}
+		var oom *tensor.OutOfMemory
+		switch {
+		case err == nil:
+			if f.FailLaunch > 0 {
+				t.Errorf("launch %d failed and nobody said so", f.FailLaunch)
+			}
+		case f.FailAlloc > 0:
+			if !errors.As(err, &oom) || !strings.Contains(err.Error(), "train.gradient_checkpointing_enable") {
+				t.Errorf("allocation %d: %v", f.FailAlloc, err)
+			}
+		case !errors.Is(err, broken):
+			t.Errorf("launch %d: %v", f.FailLaunch, err)
+		}
+		for _, dir := range []string{"train_checkpoints", "teacher_checkpoints"} {
+			entries, err := os.ReadDir(filepath.Join(FolderOf(c), dir))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				if !strings.HasPrefix(e.Name(), "iter_") {
+					t.Errorf("%s is left in %s", e.Name(), dir)
+				}
+			}
+		}
+		return true
+	}
+	allocs := 0
+	for n := 1; try(drivertest.Failer{FailAlloc: n}); n += 7 {
+		allocs = n
+	}
+	if allocs < 50 {
+		t.Errorf("there were only %d allocations", allocs)
+	}
+	for n := 1; n < launches; n += 1 + launches/20 {
+		try(drivertest.Failer{FailLaunch: n})
+	}
+}
+
+// The kernels that ship train the recipe on the interpreter, through this package's own input path.
+func TestTrainOnEmulatedGPU(t *testing.T) {
+	if testing.Short() {
+		t.Skip("interprets kernels")
+	}
+	c := tiny(t, "train.max_iterations=2", "train.log_every=1")
+	var losses []string
+	sum, err := Train(context.Background(), c, Options{
+		Device: "emulated-cuda", Log: func(string, string) {}, Step: func(s *Step) { losses = append(losses, fmt.Sprintf("%.3f", float64(s.Loss))) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(losses) != 2 || losses[0] == "0.000" || losses[0] == "NaN" || !sum.Finished || sum.PeakMemory == 0 {
+		t.Errorf("losses %v, summary %+v", losses, sum)
+	}
+}

@@ -1,0 +1,65 @@
+package run
+
+import (
+	"context"
+	"time"
+
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/ssl"
+)
+
+// feedPrefetch is the number of batches the loader makes ahead where one waits on its way to the device beside the one
+// in use.
+const feedPrefetch = 3
+
+// input is one batch as the trainer takes it, or the error that came in its place.
+type input struct {
+	batch *data.Batch
+	crops ssl.Batch
+	wait  time.Duration
+	err   error
+}
+
+// input is the batch of the next step. Where the device takes batches in beside its work the one after it is on its
+// way when this returns; an error of that one belongs to its own step.
+func (s *session) input(ctx context.Context) (*input, error) {
+	in := s.ahead
+	s.ahead = nil
+	if in == nil {
+		in = s.load(ctx)
+	}
+	if in.err != nil {
+		return nil, in.err
+	}
+	if _, ok := s.backend.(kernels.Feeder); ok && s.trainer.Steps()+1 < s.c.Train.MaxIterations {
+		s.ahead = s.load(ctx)
+	}
+	return in, nil
+}
+
+// load takes a batch from the loader and starts it on its way to the device.
+func (s *session) load(ctx context.Context) *input {
+	batch, err := s.loader.Next(ctx)
+	if err != nil {
+		return &input{err: err}
+	}
+	in := &input{batch: batch, wait: batch.Wait, crops: ssl.Batch{Samples: make([]uint32, len(batch.Indices))}}
+	for i, n := range batch.Indices {
+		in.crops.Samples[i] = uint32(n)
+	}
+	b := s.c.Crops.GlobalCropsNumber * s.trainer.Settings.Batch
+	if all := batch.Groups[0]; len(batch.Groups) == 1 && s.trainer.Settings.LocalCrops > 0 {
+		// Crops of one size come in one tensor.
+		in.crops.Globals, in.crops.Locals = all.Rows(0, b), all.Rows(b, all.Dim(0))
+	} else {
+		in.crops.Globals = all
+		if len(batch.Groups) > 1 {
+			in.crops.Locals = batch.Groups[1]
+		}
+	}
+	if in.err = s.trainer.Stage(in.crops); in.err != nil {
+		batch.Release()
+	}
+	return in
+}
