@@ -19,7 +19,7 @@ const (
 type replays struct {
 	graphs  []*replay // the most recently used last
 	seen    []uint64  // shapes of programs run one by one, the most recent last
-	refused []uint64  // shapes whose graph the device would not change
+	refused []uint64  // shapes whose graph the device would not make or change
 	listed  []int
 }
 
@@ -35,16 +35,12 @@ func (b *Backend) Together(f func()) {
 		return
 	}
 	b.holding = true
-	finished := false
+	// Also when f panics: tables that were made on the way are kept by their owners, and must be what they seem.
 	defer func() {
+		b.flush()
 		b.holding = false
-		if !finished { // f panicked: what it asked for is not wanted
-			b.drop()
-		}
 	}()
 	f()
-	b.flush()
-	finished = true
 }
 
 // ask runs a command, now or with those that are held back.
@@ -100,15 +96,6 @@ func (b *Backend) flush() {
 	}
 }
 
-// drop forgets the commands held back.
-func (b *Backend) drop() {
-	staged := b.held.staged
-	b.held.reset()
-	if staged {
-		b.fail(b.staging.turn())
-	}
-}
-
 // replay runs the commands held back as a graph. It reports false when they are to be run one by one.
 func (b *Backend) replay() bool {
 	rs := &b.replays
@@ -133,7 +120,9 @@ func (b *Backend) replay() bool {
 			b.fail(err)
 			return true
 		}
-		return false // a graph is a convenience: without room for one the commands run one by one
+		// A graph is a convenience: without room for one the commands run one by one.
+		rs.refused = append(rs.refused, b.held.shape)
+		return false
 	}
 	if len(rs.graphs) == maxGraphs {
 		b.fail(rs.graphs[0].graph.Close())

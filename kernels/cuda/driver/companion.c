@@ -71,8 +71,8 @@ CUresult dmx_memory(CUcontext ctx, size_t *free_bytes, size_t *total) { WITH(ctx
 CUresult dmx_pin(CUcontext ctx, void **p, size_t bytes) { WITH(ctx, cuMemHostAlloc(p, bytes, 1)); }
 CUresult dmx_unpin(CUcontext ctx, void *p) { WITH(ctx, cuMemFreeHost(p)); }
 
-// Flag 2: the event takes no time stamps.
-CUresult dmx_event(CUcontext ctx, CUevent *e) { WITH(ctx, cuEventCreate(e, 2)); }
+// Flags 2: no time stamps; 1: a thread that waits sleeps, and leaves its core to those that decode images.
+CUresult dmx_event(CUcontext ctx, CUevent *e) { WITH(ctx, cuEventCreate(e, 3)); }
 CUresult dmx_event_close(CUcontext ctx, CUevent e) { WITH(ctx, cuEventDestroy(e)); }
 CUresult dmx_record(CUcontext ctx, CUevent e, CUstream s) { WITH(ctx, cuEventRecord(e, s)); }
 CUresult dmx_follow(CUcontext ctx, CUevent e, CUstream s) { WITH(ctx, cuStreamWaitEvent(s, e, 0)); }

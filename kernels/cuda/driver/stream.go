@@ -6,6 +6,7 @@ package driver
 import "C"
 
 import (
+	"fmt"
 	"unsafe"
 
 	"github.com/dino-mx/dmx/kernels/cuda"
@@ -14,7 +15,11 @@ import (
 // Pin reserves page-locked host memory.
 func (d *Driver) Pin(bytes int) ([]byte, error) {
 	var p unsafe.Pointer
-	if r := C.dmx_pin(d.ctx, &p, C.size_t(max(bytes, 1))); r != 0 {
+	r := C.dmx_pin(d.ctx, &p, C.size_t(max(bytes, 1)))
+	if r == 2 { // the host's memory, not the device's
+		return nil, fmt.Errorf("the host cannot keep %d MiB locked in memory; lower train.batch_size_per_gpu or crops.local_crops_number, or give the process more memory", bytes>>20)
+	}
+	if r != 0 {
 		return nil, failure("reserve page-locked host memory", r)
 	}
 	return unsafe.Slice((*byte)(p), bytes), nil

@@ -81,7 +81,7 @@ CUresult cuStreamDestroy(CUstream s) { CURRENT; return drop(s, stream_kind); }
   if (!s || s->kind != stream_kind) return invalid_handle
 CUresult cuStreamSynchronize(CUstream s) { STREAM(s); return 0; }
 CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned int flags) { STREAM(s); return e->kind == event_kind ? flags : invalid_handle; }
-CUresult cuEventCreate(CUevent *e, unsigned int flags) { CURRENT; *e = make(sizeof **e, event_kind); return flags & ~2u; }
+CUresult cuEventCreate(CUevent *e, unsigned int flags) { CURRENT; *e = make(sizeof **e, event_kind); return flags & ~3u; }
 CUresult cuEventDestroy(CUevent e) { CURRENT; return drop(e, event_kind); }
 CUresult cuEventRecord(CUevent e, CUstream s) { STREAM(s); e->recorded = 1; return 0; }
 CUresult cuEventSynchronize(CUevent e) { CURRENT; return e->kind == event_kind ? 0 : invalid_handle; }
