@@ -75,6 +75,7 @@ func (e *extractor) run(images *tensor.Tensor) (_ []float32, err error) {
 		o.Rows = l.CLSRows()
 	}
 	var tokens []*tensor.Tensor
+	defer e.tape.Reset()
 	e.tape.NoGrad(func() {
 		out := e.v.Forward(e.tape, l, groups, o)
 		if !o.Hidden {
@@ -87,19 +88,21 @@ func (e *extractor) run(images *tensor.Tensor) (_ []float32, err error) {
 	if err := e.b.Backend.Sync(); err != nil {
 		return nil, err
 	}
-	defer e.tape.Reset()
 	rows := n * e.rowLen()
 	if cap(e.out) < rows {
 		e.out = make([]float32, rows)
 	}
 	e.out = e.out[:rows]
 	for j, t := range tokens {
-		host := t
-		if t.Device().Kind != tensor.CPU {
+		if t.DType() != tensor.F32 {
 			wide := e.tape.A.New(tensor.F32, t.Shape()...)
 			e.b.Backend.Copy(wide, t)
+			t = wide
+		}
+		host := t
+		if t.Device().Kind != tensor.CPU {
 			host = tensor.Zeros(tensor.F32, t.Shape()...)
-			e.b.Backend.Download(host, wide)
+			e.b.Backend.Download(host, t)
 		}
 		e.place(l, host, j, clsOnly)
 	}
