@@ -31,9 +31,9 @@ type Settings struct {
 	FreezeBlocks int
 	// Recompute keeps only the input of every block of the student and computes the block again in backward.
 	Recompute bool
-	// MeasureEvery is the number of steps between metrics that need the device's results; other steps report
-	// their schedules alone. 0 counts as 1. On the CPU every step is measured. A step that is not measured and not
-	// finite is skipped by the device itself, without being reported.
+	// MeasureEvery is the number of steps between metrics that need the device's results, the watch's included; other
+	// steps report their schedules alone and are not waited for. 0 counts as 1. On the CPU every step is measured. A
+	// step that is not measured and not finite is skipped by the device itself, without being reported.
 	MeasureEvery int
 }
 
