@@ -2,7 +2,6 @@ package augment
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/dino-mx/dmx/data"
 )
@@ -77,8 +76,8 @@ func (t *Whole) Apply(m *data.Image, _ data.Key, out [][]float32) error {
 		}
 	}
 	d := choice{box: box{height: m.Height, width: m.Width}}
-	top := int(math.RoundToEven(float64(height-t.cfg.Height) / 2))
-	left := int(math.RoundToEven(float64(width-t.cfg.Width) / 2))
+	// transformers cuts half a pixel off; torchvision's transforms round it to even.
+	top, left := (height-t.cfg.Height)/2, (width-t.cfg.Width)/2
 	w.cut(m, &d, t.cfg.Filter, height, width, t.norm, out[0], top, left, t.cfg.Height, t.cfg.Width)
 	return nil
 }

@@ -58,3 +58,27 @@ func TestWholeFloat(t *testing.T) {
 		}
 	}
 }
+
+// Where the centre lies between two pixels the cut begins at the one before it, as in transformers.
+func TestWholeCutsTheCentre(t *testing.T) {
+	m := &data.Image{}
+	m.Reset(1, 4, 7, 8)
+	for i := range m.U8 {
+		m.U8[i] = uint8(i)
+	}
+	for _, float := range []bool{false, true} {
+		w, err := NewWhole(WholeConfig{Channels: 1, Height: 1, Width: 4, ShortSide: 4, Filter: Bicubic, Float: float, Mean: []float64{0}, Std: []float64{1.0 / 255}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make([]float32, 4)
+		if err := w.Apply(m, data.Key{}, [][]float32{out}); err != nil {
+			t.Fatal(err)
+		}
+		for x, got := range out {
+			if want := float64(m.At(0, 1, 1+x)); math.Abs(float64(got)-want) > 1e-4 {
+				t.Errorf("float %v: sample %d is %g, want %g", float, x, got, want)
+			}
+		}
+	}
+}
