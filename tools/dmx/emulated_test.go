@@ -21,7 +21,7 @@ func TestTrainOnTheEmulatedGPU(t *testing.T) {
 		output := filepath.Join(dir, device)
 		args := append([]string{"train", "--config", "dinov2", "--data", data, "--output", output, "--device", device}, micro...)
 		args = append(args, fmt.Sprint("train.max_iterations=", steps), "train.saveckp_freq=0", "train.lr=1e-4", "model.hidden_size=32", "model.layerscale_value=0.1", "crops.local_crops_number=2",
-			"train.drop_path_rate=0", "train.warmup_teacher_temp_iterations=2", "evaluation.knn=false", "watch.every=1000")
+			"train.log_every=1", "train.drop_path_rate=0", "train.warmup_teacher_temp_iterations=2", "evaluation.knn=false", "watch.every=1000")
 		code, _, errOut := dmx(t, args...)
 		if code != 0 {
 			t.Fatalf("--device %s: code %d: %s", device, code, errOut)
