@@ -65,3 +65,27 @@ gpu-bench *args: gpu-build
 # Full Fashion-MNIST and CIFAR-10 on the GPU of this machine beside the CPU: just gpu-curves FASHION_MNIST_FOLDER CIFAR10_TAR
 gpu-curves *args: gpu-build
     outputs/gpu/curves.sh {{args}}
+
+# Model files against transformers, timm, peft and huggingface_hub: just bench-hf /path/to/python
+bench-hf python: build
+    go test ./nn/hf -tags cpu -run Parity -count=1 -parity "$PWD/bench/hf/parity.md"
+    {{python}} bench/hf/open_with_transformers.py --dmx ./dmx > bench/hf/open_with_transformers.md
+    {{python}} bench/hf/hub_cache.py --dmx ./dmx > bench/hf/hub_cache.md
+    go run -tags cpu ./bench/hf/load -python {{python}} -out bench/hf/load.md
+
+# dmx embed against transformers; the folder holds one folder of JPEG images for every round.
+bench-embed python images: build
+    rm -f outputs/embed.jsonl && mkdir -p outputs
+    {{python}} bench/hf/embed.py --dmx ./dmx --images {{images}} --record outputs/embed.jsonl
+    {{python}} bench/hf/embed.py --report outputs/embed.jsonl > bench/hf/embed.md
+
+# Ten minutes of fuzzing for every reader of model files.
+fuzz-models:
+    go test ./tensor/safetensors -tags cpu -run XXX -fuzz FuzzFile -fuzztime 10m -parallel 1
+    go test ./tensor/safetensors -tags cpu -run XXX -fuzz FuzzIndex -fuzztime 10m -parallel 1
+    go test ./nn/hf/pth -tags cpu -run XXX -fuzz FuzzPickle -fuzztime 10m -parallel 1
+    go test ./nn/hf/pth -tags cpu -run XXX -fuzz FuzzZip -fuzztime 10m -parallel 1
+    go test ./nn/hf -tags cpu -run XXX -fuzz 'FuzzConfig$' -fuzztime 10m -parallel 1
+    go test ./nn/hf -tags cpu -run XXX -fuzz FuzzAdapterConfig -fuzztime 10m -parallel 1
+    go test ./nn/hf -tags cpu -run XXX -fuzz FuzzProcessor -fuzztime 10m -parallel 1
+    go test ./nn/hf -tags cpu -run XXX -fuzz FuzzOpen -fuzztime 10m -parallel 1
