@@ -46,6 +46,9 @@ func weights(t *testing.T, tr *Trainer) map[string][]byte {
 // from step to step, and the thawing of the last layer changes the sequence itself. In the steady state a step is
 // launched as a whole and the host neither waits for it nor allocates. A trainer that resumes goes on to the same bits.
 func TestReplayedSteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("interprets kernels")
+	}
 	s := micro()
 	s.Batch, s.LocalCrops = 2, 1
 	s.Watch.Every = 0

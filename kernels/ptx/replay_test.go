@@ -18,12 +18,11 @@ import (
 // work is a small step: rows rows of x are uploaded and run through a chain of operations whose order does not
 // depend on rows, and whose results pass through one reused buffer. extra lengthens it.
 type work struct {
-	b      *cuda.Backend
-	x, y   *tensor.Tensor // [16, 8]
-	sum    *tensor.Tensor // [8]
-	arena  *tensor.Arena
-	host   []float32
-	result []float32
+	b     *cuda.Backend
+	x, y  *tensor.Tensor // [16, 8]
+	sum   *tensor.Tensor // [8]
+	arena *tensor.Arena
+	host  []float32
 }
 
 func newWork(t *testing.T, b *cuda.Backend) *work {
