@@ -69,6 +69,13 @@ func (a *args) f32(vs ...float64) *args {
 	return a
 }
 
+// bytes appends a parameter passed by value, such as an encoded tensor map.
+func (a *args) bytes(align int, b []byte) *args {
+	a.align(align)
+	a.buf = append(a.buf, b...)
+	return a
+}
+
 func (a *args) bool(v bool) *args {
 	if v {
 		return a.u32(1)

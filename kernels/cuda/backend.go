@@ -31,9 +31,10 @@ type Backend struct {
 	versions  Versions
 }
 
-// Versions chooses among the versions of a kernel family; 0 takes the fastest that fits. Tests run them all.
+// Versions chooses among the versions of a kernel family; 0 takes the fastest that fits, and where the one asked for
+// does not fit, the next lower does the work. Tests run them all.
 type Versions struct {
-	Gemm      int // 1: any types and strides; 2: tensor cores
+	Gemm      int // 1: any types and strides; 2: tensor cores; 3: compute capability 9.0
 	Attention int // 1: any head size; 2: tensor cores
 }
 

@@ -5,12 +5,6 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// Tile sizes of gemm.cu, version 2.
-const (
-	gemmTile   = 128
-	gemmShared = 64 << 10
-)
-
 // Gemm is the matrix product with its epilogues.
 func (b *Backend) Gemm(g kernels.Gemm) {
 	kernels.CheckGemm(g)
@@ -19,24 +13,33 @@ func (b *Backend) Gemm(g kernels.Gemm) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	if b.fitsTensorCores(&g) && b.versions.Gemm != 1 {
+	switch b.gemmVersion(&g) {
+	case 3:
+		b.gemmV3(&g)
+	case 2:
 		b.gemmV2(&g)
-		return
+	default:
+		name, _ := form("gemm_v1", false, g.A)
+		b.args.reset()
+		b.gemmArgs(&g, nil, g.K)
+		b.run("gemm", name, [3]int{(g.N + 15) / 16, (g.M + 15) / 16, 1}, [3]int{16, 16, 1}, 0)
 	}
-	name, _ := form("gemm_v1", false, g.A)
-	if g.Out.DType() != g.A.DType() {
-		name += "_f32"
-	}
-	b.gemmArgs(&g, nil, g.K)
-	b.run("gemm", name, [3]int{(g.N + 15) / 16, (g.M + 15) / 16, 1}, [3]int{16, 16, 1}, 0)
 }
 
-// fitsTensorCores reports whether version 2 can read the operands: bf16, rows and first columns on 16-byte
-// boundaries.
-func (b *Backend) fitsTensorCores(g *kernels.Gemm) bool {
+// gemmVersion is the fastest version that fits, no later than the one asked for. The tensor cores want bf16, and rows
+// and first columns on 16-byte boundaries, for the copies of version 2 and the tensor maps of version 3 alike.
+func (b *Backend) gemmVersion(g *kernels.Gemm) int {
+	want := b.versions.Gemm
 	_, lda := kernels.Matrix(g.A)
 	_, ldb := kernels.Matrix(g.B)
-	return g.A.DType() == tensor.BF16 && lda%8 == 0 && ldb%8 == 0 && g.ACol%8 == 0 && g.BCol%8 == 0 && g.A.Addr()%16 == 0 && g.B.Addr()%16 == 0
+	fits := g.A.DType() == tensor.BF16 && lda%8 == 0 && ldb%8 == 0 && g.ACol%8 == 0 && g.BCol%8 == 0 && g.A.Addr()%16 == 0 && g.B.Addr()%16 == 0
+	switch {
+	case want == 1 || !fits:
+		return 1
+	case want == 2 || b.info.Major != 9 || b.info.Minor != 0 || g.K == 0: // a tensor map has no empty dimension
+		return 2
+	}
+	return 3
 }
 
 // wideOutput reports whether the epilogue can work on four neighbouring columns at a time.
@@ -48,35 +51,71 @@ func wideOutput(g *kernels.Gemm) bool {
 	return vec(ldo, g.Out, g.Pre, g.GradOf, g.Residual, g.Bias, g.Gamma)
 }
 
-// splits is the number of parts K is cut into: enough blocks to occupy the device when the output has few
-// tiles. It depends on the shape only.
-func splits(m, n, k int) int {
-	tiles := ((m + gemmTile - 1) / gemmTile) * ((n + gemmTile - 1) / gemmTile)
-	s := min(264/tiles, k/1024)
-	return max(s, 1)
+func (b *Backend) gemmV2(g *kernels.Gemm) {
+	p := planV2(g.M, g.N, g.K, b.info.SMs)
+	partial := b.partial(g, p.splits)
+	b.args.reset()
+	b.gemmArgs(g, partial, p.part)
+	grid := [3]int{ceil(g.N, v2Tile), ceil(g.M, v2Tile), p.splits}
+	b.run("gemm", "gemm_v2_"+letter(g.TransA)+letter(g.TransB), grid, [3]int{128, 1, 1}, v2Shared)
+	b.gemmFinish(g, partial, p)
 }
 
-func (b *Backend) gemmV2(g *kernels.Gemm) {
-	n := splits(g.M, g.N, g.K)
-	part := (g.K + n - 1) / n
-	part = (part + 31) &^ 31
-	n = max((g.K+part-1)/max(part, 1), 1)
-	var partial *tensor.Tensor
-	if n > 1 {
-		partial = b.scratch.floats(n * g.M * g.N)
+func (b *Backend) gemmV3(g *kernels.Gemm) {
+	p := planV3(g.M, g.N, g.K, b.info.SMs)
+	_, lda := kernels.Matrix(g.A)
+	_, ldb := kernels.Matrix(g.B)
+	// A box is 128 bytes wide. Where k is contiguous it holds the whole tile, else 64 rows (of k) of 64 columns.
+	box := func(t *tensor.Tensor, col, ld, rows, cols, tile int, kInner bool) []byte {
+		m := TensorMap{Addr: t.Addr() + uint64(2*col), ElemBytes: 2, Cols: cols, Rows: rows, RowBytes: 2 * ld, BoxCols: 64, BoxRows: 64, Swizzle: 128}
+		if kInner {
+			m.BoxRows = tile
+		}
+		words, err := b.driver.TensorMap(m)
+		b.fail(err)
+		return words[:]
 	}
-	name := "gemm_v2_" + letter(g.TransA) + letter(g.TransB) + "_bf16"
-	if g.Out.DType() == tensor.F32 {
-		name += "_f32"
+	partial := b.partial(g, p.splits)
+	b.args.reset()
+	if g.TransA {
+		b.args.bytes(64, box(g.A, g.ACol, lda, g.K, g.M, v3TileM, false))
+	} else {
+		b.args.bytes(64, box(g.A, g.ACol, lda, g.M, g.K, v3TileM, true))
 	}
-	b.gemmArgs(g, partial, max(part, 32))
-	grid := [3]int{(g.N + gemmTile - 1) / gemmTile, (g.M + gemmTile - 1) / gemmTile, n}
-	b.run("gemm", name, grid, [3]int{128, 1, 1}, gemmShared)
-	if partial != nil {
-		b.gemmArgs(g, partial, part)
-		b.args.i32(n)
-		name, _ = form("gemm_finish", false, g.Out)
-		b.each("gemm", name, g.M*g.N, 1)
+	if g.TransB {
+		b.args.bytes(64, box(g.B, g.BCol, ldb, g.N, g.K, p.tileN, true))
+	} else {
+		b.args.bytes(64, box(g.B, g.BCol, ldb, g.K, g.N, p.tileN, false))
+	}
+	b.gemmArgs(g, partial, p.part)
+	name := "gemm_v3_256"
+	if p.tileN == 128 {
+		name = "gemm_v3_128"
+	}
+	b.run("gemm_sm90", name, [3]int{min(p.items, b.info.SMs), 1, 1}, [3]int{384, 1, 1}, v3Shared(p.tileN))
+	b.gemmFinish(g, partial, p)
+}
+
+// partial is memory for the parts of a product whose K is cut, nil where it is not.
+func (b *Backend) partial(g *kernels.Gemm, splits int) *tensor.Tensor {
+	if splits == 1 {
+		return nil
+	}
+	return b.scratch.floats(splits * g.M * g.N)
+}
+
+// gemmFinish adds the parts up in order.
+func (b *Backend) gemmFinish(g *kernels.Gemm, partial *tensor.Tensor, p gemmPlan) {
+	if partial == nil {
+		return
+	}
+	b.args.reset()
+	b.gemmArgs(g, partial, p.part)
+	b.args.i32(p.splits)
+	if wideOutput(g) {
+		b.each("gemm", "gemm_finishv", g.M*g.N, 4)
+	} else {
+		b.each("gemm", "gemm_finish", g.M*g.N, 1)
 	}
 }
 
@@ -102,9 +141,8 @@ func (b *Backend) gemmArgs(g *kernels.Gemm, partial *tensor.Tensor, part int) {
 		}
 		return anyAddr(t) + uint64(g.OutCol*t.DType().Size())
 	}
-	plain := func(t *tensor.Tensor) uint64 { return col(t) &^ 1 }
-	a := b.args.reset()
-	a.u64(g.A.Addr() + uint64(g.ACol*g.A.DType().Size())).u64(g.B.Addr() + uint64(g.BCol*g.B.DType().Size())).u64(plain(g.Out))
-	a.u64(col(g.Pre)).u64(col(g.GradOf)).u64(plain(g.Residual)).any(g.Bias).any(g.Gamma).any(g.RowScale).ptr(partial)
+	a := &b.args
+	a.u64(g.A.Addr() + uint64(g.ACol*g.A.DType().Size())).u64(g.B.Addr() + uint64(g.BCol*g.B.DType().Size()))
+	a.u64(col(g.Out)).u64(col(g.Pre)).u64(col(g.GradOf)).u64(col(g.Residual)).any(g.Bias).any(g.Gamma).any(g.RowScale).ptr(partial)
 	a.i32(g.M, g.N, g.K, lda, ldb, ldo).bool(g.TransA).bool(g.TransB).i32(int(g.Act), int(g.ActGrad)).bool(g.Accumulate).i32(part).f32(alpha).bool(wideOutput(g))
 }

@@ -9,7 +9,8 @@ import (
 //go:embed ptx/*.ptx
 var ptxFiles embed.FS
 
-// Sources are the embedded PTX modules for compute capability 8.0 and later, by file name without suffix.
+// Sources are the embedded PTX modules by file name without suffix. Each is compiled once: for compute capability 8.0,
+// which every later device runs, or for exactly 9.0 (sm_90a), which those named *_sm90 are.
 func Sources() map[string]string {
 	out := map[string]string{}
 	entries, err := ptxFiles.ReadDir("ptx")
@@ -17,28 +18,39 @@ func Sources() map[string]string {
 		panic(err)
 	}
 	for _, e := range entries {
-		b, err := ptxFiles.ReadFile("ptx/" + e.Name())
-		if err != nil {
+		file, _, _ := strings.Cut(e.Name(), ".")
+		if out[file], err = source(file); err != nil {
 			panic(err)
 		}
-		out[strings.TrimSuffix(e.Name(), ".sm_80.ptx")] = string(b)
 	}
 	return out
 }
 
+// source is the PTX of one module.
+func source(file string) (string, error) {
+	suffix := ".sm_80.ptx"
+	if strings.HasSuffix(file, "_sm90") {
+		suffix = ".sm_90a.ptx"
+	}
+	b, err := ptxFiles.ReadFile("ptx/" + file + suffix)
+	if err != nil {
+		return "", fmt.Errorf("cuda: no module %q is embedded", file)
+	}
+	return string(b), nil
+}
+
 // kernel finds a function, loading its module at the first use: a run touches a fraction of what is embedded.
-// Kernels of one file share its name as the map key in kernelFile.
 func (b *Backend) kernel(file, name string, shared int) (Function, error) {
 	if f, ok := b.functions[name]; ok && f.shared >= shared {
 		return f.f, nil
 	}
 	m := b.modules[file]
 	if m == nil {
-		src, err := ptxFiles.ReadFile("ptx/" + file + ".sm_80.ptx")
+		src, err := source(file)
 		if err != nil {
-			return nil, fmt.Errorf("cuda: no module %q is embedded", file)
+			return nil, err
 		}
-		if m, err = b.driver.Load(file, string(src)); err != nil {
+		if m, err = b.driver.Load(file, src); err != nil {
 			return nil, fmt.Errorf("cuda: load %s: %w", file, err)
 		}
 		b.modules[file] = m

@@ -11,7 +11,8 @@ import (
 type gemmCase struct {
 	m, n, k        int
 	transA, transB bool
-	aCol, bCol     int // columns before A's and B's stretch; as many again follow
+	aCol, bCol     int  // columns before A's and B's stretch; as many again follow
+	even           bool // rows of A and B begin on multiples of eight elements; what lies beside the stretches is NaN
 	outCol         int
 	alpha          float64
 	accumulate     bool
@@ -79,6 +80,33 @@ func gemmRows() []*spec {
 		c.accumulate, c.gamma, c.residual, c.bias = true, true, true, true
 		add("columns, epilogue", c)
 	}
+	// Rows and first columns on 16-byte boundaries whatever the sizes: what copies in whole chunks and tensor maps want.
+	for i, e := range edges {
+		for j, c := range layouts {
+			dims := [3]int{e, edges[(i+3)%len(edges)], edges[(i+8)%len(edges)]}
+			c.m, c.n, c.k, c.even = dims[j%3], dims[(j+1)%3], dims[(j+2)%3], true
+			add("even", c)
+		}
+	}
+	for _, c := range gemmEpilogues() {
+		c.gemmCase.m, c.gemmCase.n, c.gemmCase.k, c.gemmCase.transB, c.gemmCase.even = 18, 36, 24, true, true
+		add("even, "+c.name, c.gemmCase)
+	}
+	for i, c := range layouts {
+		c.even, c.aCol, c.bCol = true, 8, 16
+		c.m, c.n, c.k = 140-i, 261+i, 193-i // more than one tile in each direction
+		add("even", c)
+		c.m, c.n, c.k = 9+i, 130+i, 1100-i // K is cut
+		add("even", c)
+		c.m, c.n, c.k, c.outCol = 61+i, 60, 77-i, 4
+		c.bias, c.pre, c.act, c.gradOf, c.actGrad = true, true, kernels.GELU, true, kernels.GELU
+		c.residual, c.gamma, c.rowScale, c.accumulate = true, true, true, true
+		add("even, everything", c)
+		c.n++
+		add("even, everything", c)
+		c.n, c.wide, c.bias, c.gamma, c.rowScale = 72, true, false, false, false // an f32 output wants f32 parameters
+		add("even, wide", c)
+	}
 	for _, c := range []gemmCase{
 		{m: 1576, n: 1152, k: 384, transB: true, bias: true},
 		{m: 1576, n: 1536, k: 384, transB: true, bias: true, act: kernels.GELU, pre: true},
@@ -139,7 +167,12 @@ func (c gemmCase) build(r *row) {
 	if c.wide {
 		outType = r.statType()
 	}
-	wider := func(n, col int) int { return n + 2*col }
+	wider := func(n, col int) int {
+		if c.even {
+			return (n + 2*col + 7) &^ 7
+		}
+		return n + 2*col
+	}
 	var a, b *operand
 	if c.transA {
 		a = r.in("A", normal(1), c.k, wider(c.m, c.aCol))
@@ -151,7 +184,12 @@ func (c gemmCase) build(r *row) {
 	} else {
 		b = r.in("B", normal(1), c.k, wider(c.n, c.bCol))
 	}
-	ldo := wider(c.n, c.outCol)
+	if c.even {
+		r.shifted = false
+		a.only(c.aCol, map[bool]int{false: c.k, true: c.m}[c.transA])
+		b.only(c.bCol, map[bool]int{false: c.n, true: c.k}[c.transB])
+	}
+	ldo := c.n + 2*c.outCol
 	var bias, pre, gradOf, residual, scale, rowScale, y *operand
 	if c.accumulate || c.inPlace || c.outCol > 0 {
 		y = r.inout("Out", outType, normal(2), c.m, ldo)
@@ -232,6 +270,15 @@ func (c gemmCase) build(r *row) {
 				}
 				y.err[i] = e
 			}
+		}
+	}
+}
+
+// only makes everything NaN but columns col to col+n of a matrix.
+func (o *operand) only(col, n int) {
+	for i := range o.val {
+		if at := i % o.shape[1]; at < col || at >= col+n {
+			o.val[i] = math.NaN()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package optest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -12,6 +13,7 @@ type Option func(*options)
 type options struct {
 	ops     []string
 	types   []tensor.DType
+	named   string
 	maxWork int64
 	each    int
 	sizes   []size // tile unless set
@@ -19,6 +21,9 @@ type options struct {
 
 // Only runs the named operations, spelled as the methods of kernels.Backend.
 func Only(ops ...string) Option { return func(o *options) { o.ops = ops } }
+
+// Named runs the rows whose names begin with prefix.
+func Named(prefix string) Option { return func(o *options) { o.named = prefix } }
 
 // Types runs the table with working types other than f32 and bf16.
 func Types(types ...tensor.DType) Option { return func(o *options) { o.types = types } }
@@ -42,5 +47,5 @@ func collect(opts []Option) options {
 }
 
 func (o *options) wants(s *spec) bool {
-	return (slices.Contains(o.sizes, s.size) || len(o.sizes) == 0 && s.size == tile) && (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && (o.maxWork == 0 || s.work <= o.maxWork)
+	return (slices.Contains(o.sizes, s.size) || len(o.sizes) == 0 && s.size == tile) && (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && strings.HasPrefix(s.name, o.named) && (o.maxWork == 0 || s.work <= o.maxWork)
 }

@@ -84,6 +84,8 @@ var alu = []struct{ op, types, cases string }{
 	{"mov.u64", "64 64", "0xdeadbeefdeadbeef = 0xdeadbeefdeadbeef"},
 	{"mov.b32", "32 f", "1.0 = 0x3f800000"},
 	{"mov.b64", "64 64", "5 = 5"},
+	{"selp.u16", "16 16 16 pred", "5 6 1 = 5; 5 6 0 = 6"},
+	{"selp.u32", "32 32 32 pred", "5 6 1 = 5; 5 6 0 = 6"},
 	{"selp.b32", "32 32 32 pred", "5 6 1 = 5; 5 6 0 = 6"},
 	{"selp.b64", "64 64 64 pred", "5 6 1 = 5; 5 6 0 = 6"},
 	{"selp.f32", "f f f pred", "5.0 6.0 1 = 5.0; 5.0 6.0 0 = 6.0"},
@@ -165,6 +167,8 @@ var programs = []struct {
 			return 12
 		}},
 	{"shfl.sync.bfly.b32", "cvt.u32.u64 %r1, %x; shfl.sync.bfly.b32 %r2, %r1, 5, 31, -1; cvt.u64.u32 %y, %r2;", func(t int, in [32]uint64) uint64 { return in[t^5] & 0xffffffff }},
+	{"shfl.sync.idx.b32", "cvt.u32.u64 %r1, %x; shfl.sync.idx.b32 %r2, %r1, 5, 31, -1; cvt.u64.u32 %y, %r2;", func(_ int, in [32]uint64) uint64 { return in[5] & 0xffffffff }},
+	{"prefetch.global.L2", "prefetch.global.L2 [%a]; mov.u64 %y, %x;", func(t int, in [32]uint64) uint64 { return in[t] }},
 	{"cp.async.cg.shared.global cp.async.commit_group cp.async.wait_group",
 		`mov.u32 %r2, box; and.b32 %r3, %l, 1; shl.b32 %r4, %l, 3; add.s32 %r2, %r2, %r4; setp.eq.s32 %p1, %r3, 0; @%p1 cp.async.cg.shared.global [%r2], [%a], 16, 12;
 		cp.async.commit_group; cp.async.wait_group 0; bar.sync 0; ld.shared.v2.u32 {%r5, %r6}, [%r2]; cvt.u64.u32 %y, %r6;`,

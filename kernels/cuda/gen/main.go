@@ -1,10 +1,11 @@
-// Command gen compiles kernels/cuda/src/*.cu to PTX with clang. The PTX is committed, so that building dmx
-// needs no compiler but Go.
+// Command gen compiles kernels/cuda/src/*.cu to PTX with clang: files named *_sm90.cu for sm_90a, the others for sm_80.
+// The PTX is committed, so that building dmx needs no compiler but Go.
 //
-//	gen                     write ptx/*.sm_80.ptx
+//	gen                     write ptx/*.ptx
 //	gen -check              fail if a committed file is not what its source compiles to
-//	gen -ptxas PTXAS -table FILE   assemble every file for every architecture and write registers, spills and
-//	                        shared memory of each kernel; with -check compare with FILE instead. A spill fails.
+//	gen -ptxas PTXAS -table FILE   assemble every file for every architecture that runs it and write registers and
+//	                        shared memory of each kernel; with -check compare with FILE instead. A spill fails, and
+//	                        so do products of a warpgroup that ptxas makes wait for each other.
 //
 // It is started in kernels/cuda (go generate does that) or at the root of the repository.
 package main
@@ -48,11 +49,16 @@ func run(check bool, ptxas, table string) error {
 	}
 	var stale []string
 	for _, src := range sources {
-		ptx, err := compile(src)
+		name := strings.TrimSuffix(filepath.Base(src), ".cu")
+		arch := "sm_80"
+		if strings.HasSuffix(name, "_sm90") {
+			arch = "sm_90a"
+		}
+		ptx, err := compile(src, arch)
 		if err != nil {
 			return fmt.Errorf("%s: %w", src, err)
 		}
-		to := filepath.Join("ptx", strings.TrimSuffix(filepath.Base(src), ".cu")+".sm_80.ptx")
+		to := filepath.Join("ptx", name+"."+arch+".ptx")
 		if !check {
 			if err := os.WriteFile(to, ptx, 0o644); err != nil {
 				return err
@@ -70,9 +76,9 @@ func run(check bool, ptxas, table string) error {
 }
 
 // compile returns the PTX of one source. Lines that name the compiler's build are not part of it.
-func compile(src string) ([]byte, error) {
+func compile(src, arch string) ([]byte, error) {
 	cmd := exec.Command("clang-19", "-x", "cuda", "--cuda-device-only", "-S", "-nocudainc", "-nocudalib", "--cuda-feature=+ptx83",
-		"--cuda-gpu-arch=sm_80", "-O3", "-std=c++17", "-Werror", "-Wno-pass-failed", src, "-o", "-")
+		"--cuda-gpu-arch="+arch, "-O3", "-std=c++17", "-Werror", "-Wno-pass-failed", src, "-o", "-")
 	cmd.Stderr = os.Stderr
 	return cmd.Output()
 }

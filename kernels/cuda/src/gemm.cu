@@ -1,16 +1,16 @@
-// GEMM, the ladder.
+// GEMM, the ladder. Version 3 (compute capability 9.0) and the two numbers of each product are in gemm_sm90.cu.
 //
-// version  idea                                                                           used for
-// v1       16x16 tile in shared memory, one multiply-add per thread and step              f32, odd strides
-// v2       128x128x32 tile, mma.sync m16n8k16 with 64x64 per warp, 4-stage cp.async,      bf16
-//          ldmatrix from swizzled shared memory, epilogue on whole rows through shared memory; split-K
-//          with an ordered second pass where the grid would be small
+// version  idea                                                                           used for             measured
+// v1       16x16 tile in shared memory, one multiply-add per thread and step              f32, odd strides     not yet
+// v2       128x128x32 tile, mma.sync m16n8k16 with 64x64 per warp, 4-stage cp.async,      bf16                 not yet
+//          ldmatrix from swizzled shared memory, epilogue on whole rows through shared memory, two rows a
+//          lane at once; split-K with an ordered second pass where the grid would be small
 #include "gemm.h"
 #include "tensorcore.h"
 
 // ---- v1 ----
 
-template <class T, class O> DEVICE void gemm_v1(const Gemm &g) {
+template <class T> DEVICE void gemm_v1(const Gemm &g) {
   SHARED static float ta[16][17], tb[16][17];
   const T *a = (const T *)g.a, *b = (const T *)g.b;
   int x = tid_x, y = tid_y;
@@ -32,15 +32,14 @@ template <class T, class O> DEVICE void gemm_v1(const Gemm &g) {
     sync_block();
   }
   if (m < g.m && n < g.n) {
-    Vec<1> v;
-    v.v[0] = acc;
-    epilogue<O, 1>(g, m, n, v);
+    Vec<1> v[1];
+    v[0].v[0] = acc;
+    epilogue<1, 1, 1>(g, m, n, v);
   }
 }
 
-KERNEL THREADS(256) void gemm_v1_f32(Gemm g) { gemm_v1<float, float>(g); }
-KERNEL THREADS(256) void gemm_v1_bf16(Gemm g) { gemm_v1<bf16, bf16>(g); }
-KERNEL THREADS(256) void gemm_v1_bf16_f32(Gemm g) { gemm_v1<bf16, float>(g); }
+KERNEL THREADS(256) void gemm_v1_f32(Gemm g) { gemm_v1<float>(g); }
+KERNEL THREADS(256) void gemm_v1_bf16(Gemm g) { gemm_v1<bf16>(g); }
 
 // ---- v2 ----
 
@@ -70,7 +69,7 @@ DEVICE void load_tile(u32 to, const bf16 *p, int ld, int r0, int rows, int c0, i
   }
 }
 
-template <bool TA, bool TB, class O> DEVICE void gemm_v2(const Gemm &g) {
+template <bool TA, bool TB> DEVICE void gemm_v2(const Gemm &g) {
   extern SHARED __attribute__((aligned(128))) char tiles[];
   u32 base = shared_address(tiles);
   const bf16 *a = (const bf16 *)g.a, *b = (const bf16 *)g.b;
@@ -155,51 +154,39 @@ template <bool TA, bool TB, class O> DEVICE void gemm_v2(const Gemm &g) {
         *(float2v *)(patch(i * 16 + h * 8 + (lane >> 2), j * 2 + ((lane & 3) >> 1)) + (lane & 1) * 2) = two;
       }
   sync_warp();
+  int n = n0 + wn + (lane & 15) * 4;
+  if (n >= g.n) return;
 #pragma unroll 1
-  for (int e = lane; e < 64 * 16; e += 32) {
-    int row = e >> 4, chunk = e & 15;
-    int m = m0 + wm + row, n = n0 + wn + chunk * 4;
-    if (m >= g.m || n >= g.n) continue;
-    Vec<4> v = load_vec<4>(patch(row, chunk));
-    if (g.partial) {
-      float *to = g.partial + ((i64)block_z * g.m + m) * g.n + n;
-      if ((g.n & 3) == 0) {
-        store_vec<4>(to, v);
-      } else {
+  for (int row = lane >> 4; row < 64; row += 4) {
+    int m = m0 + wm + row;
+    if (m >= g.m) break;
+    Vec<4> z[2];
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-          if (n + j < g.n) to[j] = v.v[j];
-      }
-    } else if (g.wide) {
-      epilogue<O, 4>(g, m, n, v);
-    } else {
-#pragma unroll 1
-      for (int j = 0; j < 4 && n + j < g.n; j++) {
-        Vec<1> o;
-        o.v[0] = j == 0 ? v.v[0] : j == 1 ? v.v[1] : j == 2 ? v.v[2] : v.v[3];
-        epilogue<O, 1>(g, m, n + j, o);
-      }
-    }
+    for (int i = 0; i < 2; i++) z[i] = load_vec<4>(patch(row + 2 * i, lane & 15));
+    finish<2, 2>(g, block_z, m, n, z);
   }
 }
 
-#define GEMM_V2(S, TA, TB) \
-  KERNEL THREADS(128) void gemm_v2_##S##_bf16(Gemm g) { gemm_v2<TA, TB, bf16>(g); } \
-  KERNEL THREADS(128) void gemm_v2_##S##_bf16_f32(Gemm g) { gemm_v2<TA, TB, float>(g); }
-GEMM_V2(nn, false, false)
-GEMM_V2(nt, false, true)
-GEMM_V2(tn, true, false)
-GEMM_V2(tt, true, true)
+KERNEL THREADS(128) void gemm_v2_nn(Gemm g) { gemm_v2<false, false>(g); }
+KERNEL THREADS(128) void gemm_v2_nt(Gemm g) { gemm_v2<false, true>(g); }
+KERNEL THREADS(128) void gemm_v2_tn(Gemm g) { gemm_v2<true, false>(g); }
+KERNEL THREADS(128) void gemm_v2_tt(Gemm g) { gemm_v2<true, true>(g); }
 
-// The second pass of split-K: sums the partial products of one element in order and finishes it.
-template <class O> DEVICE void gemm_finish(const Gemm &g, int splits) {
-  i64 i = (i64)block_x * dim_x + tid_x, total = (i64)g.m * g.n;
+// The second pass of split-K: sums the parts of N neighbouring elements in order and finishes them.
+template <int N> DEVICE void gemm_finish(const Gemm &g, int splits) {
+  i64 i = ((i64)block_x * dim_x + tid_x) * N, total = (i64)g.m * g.n;
   if (i >= total) return;
-  Vec<1> v;
-  v.v[0] = 0;
-  for (int s = 0; s < splits; s++) v.v[0] += g.partial[s * total + i];
+  Vec<N> v[1];
+#pragma unroll
+  for (int j = 0; j < N; j++) v[0].v[j] = 0;
+#pragma unroll 4
+  for (int s = 0; s < splits; s++) {
+    Vec<N> p = load_vec<N>(g.partial + s * total + i);
+#pragma unroll
+    for (int j = 0; j < N; j++) v[0].v[j] += p.v[j];
+  }
   int m = (int)(i / g.n);
-  epilogue<O, 1>(g, m, (int)(i - (i64)m * g.n), v);
+  epilogue<N, 1, 1>(g, m, (int)(i - (i64)m * g.n), v);
 }
-KERNEL THREADS(256) void gemm_finish_bf16(Gemm g, int splits) { gemm_finish<bf16>(g, splits); }
-KERNEL THREADS(256) void gemm_finish_f32(Gemm g, int splits) { gemm_finish<float>(g, splits); }
+KERNEL THREADS(256) void gemm_finish(Gemm g, int splits) { gemm_finish<1>(g, splits); }
+KERNEL THREADS(256) void gemm_finishv(Gemm g, int splits) { gemm_finish<4>(g, splits); }
