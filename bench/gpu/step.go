@@ -171,11 +171,14 @@ func stepSection(b *bench, t *table) error {
 		for i, s := range sides {
 			v := peer.Median(s.seconds)
 			t.printf("| ViT-%s/%d | %s | %.1f | %.0f | %.0f | %.0f |", m.name, m.patch, s.name, 1e3*v, float64(m.batch)/v, s.live/(1<<20), s.all/(1<<20))
+			faster, smaller := "", ""
 			if i > 0 {
-				t.printf(" %.2f x | %.2f x |\n", v/ours, mine.all/s.all)
-			} else {
-				t.printf(" | |\n")
+				faster = fmt.Sprintf("%.2f x", v/ours)
 			}
+			if i > 0 && s.all > 0 { // PyTorch does not tell on a CPU
+				smaller = fmt.Sprintf("%.2f x", mine.all/s.all)
+			}
+			t.printf(" %s | %s |\n", faster, smaller)
 		}
 	}
 	return nil
