@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dino-mx/dmx/ssl/config"
 )
 
 // Every section at tiny sizes on the interpreter, results held against float64, without PyTorch: no section fails, and
@@ -63,6 +65,17 @@ func TestScriptsParse(t *testing.T) {
 				t.Errorf("%s: %v\n%s", f, err, out)
 			}
 		}
+	}
+}
+
+// The recipe of curves.sh is one that training accepts, and its schedules fit its length.
+func TestCIFARRecipe(t *testing.T) {
+	c, err := config.Load("cifar10.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if steps := 50000 / c.Train.GlobalBatchSize * 100; c.Train.MaxIterations != steps {
+		t.Errorf("%d steps are not 100 epochs, which are %d", c.Train.MaxIterations, steps)
 	}
 }
 
