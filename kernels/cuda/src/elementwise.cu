@@ -14,11 +14,6 @@ DEVICE int element(int n) { return (block_x * dim_x + tid_x) * n; }
   }
 FOR_TYPES(FILL)
 
-KERNEL THREADS(256) void fill_i32(int *dst, int v, int n) {
-  int i = element(1);
-  if (i < n) dst[i] = v;
-}
-
 // Copies between types.
 #define CONVERT(S, T, U, N) \
   KERNEL THREADS(256) void convert_##S(T *dst, const U *src, int n) { \
