@@ -65,6 +65,7 @@ func attentionCases() (list, large, medium []attentionCase) {
 		attentionCase{lengths: []int{40}, heads: 2, d: 64, spread: 0},
 		attentionCase{lengths: []int{9, 33}, heads: 2, d: 6, spread: 1},
 		attentionCase{lengths: []int{18}, heads: 1, d: 72, spread: 1},
+		attentionCase{lengths: []int{65, 5}, heads: 2, d: 96, spread: 1},
 	)
 	large = []attentionCase{
 		{lengths: repeat(197, 4), heads: 6, d: 64, spread: 1},

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/tensor"
 )
 
 func normRows() []*spec {
@@ -31,6 +32,10 @@ func normRows() []*spec {
 	list = append(list, benchOf("WeightNorm", kernels.WeightNormFLOPs, shape2{16384, 256}, weightNorm(true))...)
 	list = append(list, gradients(rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes, weightNormBackward(true)))...)
 	list = append(list, gradients(named("frozen", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:12], weightNormBackward(false))))...)
+	// Weights and their gradient need not have the same type.
+	working := func(r *row) tensor.DType { return r.dtype }
+	list = append(list, gradients(named("f32 gradient", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:12], weightNormBackwardOf(true, working, (*row).statType))))...)
+	list = append(list, gradients(named("f32 weights", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:12], weightNormBackwardOf(true, (*row).statType, working))))...)
 	return append(list, benchOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shape2{16384, 256}, weightNormBackward(true))...)
 }
 
@@ -186,8 +191,13 @@ func weightNorm(withGain bool) func(r *row, s shape2) {
 }
 
 func weightNormBackward(withGain bool) func(r *row, s shape2) {
+	return weightNormBackwardOf(withGain, (*row).paramType, (*row).paramType)
+}
+
+// weightNormBackwardOf chooses the types of v and dv.
+func weightNormBackwardOf(withGain bool, vType, dvType func(*row) tensor.DType) func(r *row, s shape2) {
 	return func(r *row, s shape2) {
-		v, dw := r.param("v", normal(0.5), s.rows, s.cols), r.in("dw", normal(1), s.rows, s.cols)
+		v, dw := r.inAs("v", vType(r), normal(0.5), s.rows, s.cols), r.in("dw", normal(1), s.rows, s.cols)
 		norm := r.stat("norm", uniform(0.5, 20), s.rows)
 		for n := range s.rows {
 			size := 0.0
@@ -196,7 +206,7 @@ func weightNormBackward(withGain bool) func(r *row, s shape2) {
 			}
 			norm.val[n] = round(norm.dtype, math.Max(math.Sqrt(size), 1e-3))
 		}
-		dv := r.inout("dv", r.paramType(), normal(1), s.rows, s.cols)
+		dv := r.inout("dv", dvType(r), normal(1), s.rows, s.cols)
 		var gain, dgain *operand
 		if withGain {
 			gain, dgain = r.param("gain", around(1, 0.3), s.rows), r.inout("dgain", r.paramType(), normal(1), s.rows)

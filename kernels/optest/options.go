@@ -16,6 +16,8 @@ type options struct {
 	named   string
 	maxWork int64
 	each    int
+	largest int64
+	aligned bool
 	sizes   []size // tile unless set
 }
 
@@ -38,6 +40,13 @@ func Small(o *options) { MaxWork(40_000)(o) }
 // Each leaves at most n rows of every operation, evenly spread over the table: a sample for tools that slow a device down.
 func Each(n int) Option { return func(o *options) { o.each = n } }
 
+// Largest leaves one row of every operation: the largest of at most n FLOPs or elements, those of Benchmark included.
+// It is for counting traffic, where the ends of small rows would outweigh the rest.
+func Largest(n int64) Option { return func(o *options) { o.largest = n } }
+
+// Aligned gives every tensor the alignment of an allocation, which the fastest kernels ask for.
+func Aligned(o *options) { o.aligned = true }
+
 func collect(opts []Option) options {
 	o := options{types: []tensor.DType{tensor.F32, tensor.BF16}}
 	for _, f := range opts {
@@ -47,5 +56,8 @@ func collect(opts []Option) options {
 }
 
 func (o *options) wants(s *spec) bool {
+	if o.largest > 0 {
+		return (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && s.work <= o.largest
+	}
 	return (slices.Contains(o.sizes, s.size) || len(o.sizes) == 0 && s.size == tile) && (len(o.ops) == 0 || slices.Contains(o.ops, s.op)) && strings.HasPrefix(s.name, o.named) && (o.maxWork == 0 || s.work <= o.maxWork)
 }

@@ -40,8 +40,9 @@ func prototypeRows() []*spec {
 	list = append(list, rowsOf("SinkhornCentre", 3, shapes[:28], sinkhornCentre)...)
 	list = append(list, benchOf("SinkhornCentre", 3, shape2{1, 65536}, sinkhornCentre)...)
 	list = append(list, crossEntropyRows()...)
-	list = append(list, rowsOf("Entropy", 4, shapes[:28], entropy)...)
-	return append(list, benchOf("Entropy", 4, shape2{1, 65536}, entropy)...)
+	list = append(list, rowsOf("Entropy", 4, shapes[:28], entropy(false))...)
+	list = append(list, named("working type", rowsOf("Entropy", 4, shapes[:12], entropy(true)))...)
+	return append(list, benchOf("Entropy", 4, shape2{1, 65536}, entropy(false))...)
 }
 
 // logits is a matrix of prototype scores with its temperature and centre, and the log-sum-exp of its rows.
@@ -264,32 +265,38 @@ func (c crossCase) build(r *row) {
 	}
 }
 
-func entropy(r *row, s shape2) {
-	n := s.rows * s.cols
-	x := r.stat("x", uniform(0, 1), n)
-	for i := range x.val {
-		switch i % 5 {
-		case 2:
-			x.val[i] = 0
-		case 3:
-			x.val[i] = round(x.dtype, x.val[i]*1e-20)
+func entropy(working bool) func(r *row, s shape2) {
+	return func(r *row, s shape2) {
+		n := s.rows * s.cols
+		dtype := r.statType()
+		if working {
+			dtype = r.dtype
 		}
-	}
-	if n < 4 {
-		x.val[0] = 0.25
-	}
-	y := r.outStat("out", 1)
-	r.call = func(b kernels.Backend) { b.Entropy(y.t, x.t) }
-	r.bound = func() {
-		total, e := 0.0, 0.0
-		for _, v := range x.val {
-			total += v
-		}
-		for _, v := range x.val {
-			if q := v / total; q > 0 {
-				e += q * (math.Abs(math.Log(q)) + 1) * (2*gamma(n) + 6*u)
+		x := r.inAs("x", dtype, uniform(0, 1), n)
+		for i := range x.val {
+			switch i % 5 {
+			case 2:
+				x.val[i] = 0
+			case 3:
+				x.val[i] = round(x.dtype, x.val[i]*1e-20)
 			}
 		}
-		y.err[0] = e
+		if n < 4 {
+			x.val[0] = 0.25
+		}
+		y := r.outStat("out", 1)
+		r.call = func(b kernels.Backend) { b.Entropy(y.t, x.t) }
+		r.bound = func() {
+			total, e := 0.0, 0.0
+			for _, v := range x.val {
+				total += v
+			}
+			for _, v := range x.val {
+				if q := v / total; q > 0 {
+					e += q * (math.Abs(math.Log(q)) + 1) * (2*gamma(n) + 6*u)
+				}
+			}
+			y.err[0] = e
+		}
 	}
 }

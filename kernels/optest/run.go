@@ -1,12 +1,13 @@
 package optest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels"
-	"github.com/dino-mx/dmx/tensor"
 )
 
 // Failure is one row that a backend did not pass.
@@ -27,7 +28,7 @@ func Run(t *testing.T, b kernels.Backend, opts ...Option) {
 				t.Run(dtype.String(), func(t *testing.T) {
 					for _, s := range group {
 						t.Run(s.name, func(t *testing.T) {
-							if err := execute(b, s, dtype); err != nil {
+							if err := s.row(dtype).check(b); err != nil {
 								t.Error(err)
 							}
 						})
@@ -40,18 +41,39 @@ func Run(t *testing.T, b kernels.Backend, opts ...Option) {
 
 // Check runs the table like Run and returns what failed.
 func Check(b kernels.Backend, opts ...Option) []Failure {
-	o := collect(opts)
 	var failures []Failure
+	Walk(b, func(c Case) bool {
+		if c.Err != nil {
+			failures = append(failures, Failure{c.Op, c.Type, c.Row, c.Err})
+		}
+		return true
+	}, opts...)
+	return failures
+}
+
+// Case is one row that a backend has run.
+type Case struct {
+	Op, Type, Row string
+	// Bytes is the least traffic of the operation: every input read once, every output written once.
+	Bytes int64
+	Err   error
+}
+
+// Walk runs the table like Run and shows each row to f in turn, until f returns false.
+func Walk(b kernels.Backend, f func(Case) bool, opts ...Option) {
+	o := collect(opts)
 	for _, group := range groups(&o) {
 		for _, dtype := range o.types {
 			for _, s := range group {
-				if err := execute(b, s, dtype); err != nil {
-					failures = append(failures, Failure{s.op, dtype.String(), s.name, err})
+				r := s.row(dtype)
+				r.shifted = r.shifted && !o.aligned
+				err := r.check(b)
+				if !f(Case{s.op, dtype.String(), s.name, r.bytes(), err}) {
+					return
 				}
 			}
 		}
 	}
-	return failures
 }
 
 // Ops lists the operations that have rows.
@@ -79,6 +101,11 @@ func groups(o *options) [][]*spec {
 		}
 		list[i] = append(list[i], s)
 	}
+	if o.largest > 0 {
+		for i, group := range list {
+			list[i] = []*spec{slices.MaxFunc(group, func(a, b *spec) int { return cmp.Compare(a.work, b.work) })}
+		}
+	}
 	if o.each > 0 {
 		for i, group := range list {
 			list[i] = spread(group, o.each)
@@ -99,9 +126,8 @@ func spread(group []*spec, n int) []*spec {
 	return some
 }
 
-// execute runs one row and returns everything that is wrong with it.
-func execute(b kernels.Backend, s *spec, dtype tensor.DType) error {
-	r := s.row(dtype)
+// check runs the row and returns everything that is wrong with it.
+func (r *row) check(b kernels.Backend) error {
 	r.oracle()
 	if err := r.run(b); err != nil {
 		return err

@@ -38,7 +38,7 @@ func matrices() []shape2 {
 func rowsOf(op string, flops int64, shapes []shape2, build func(r *row, s shape2)) []*spec {
 	var list []*spec
 	for _, s := range shapes {
-		list = append(list, &spec{op: op, name: s.String(), work: s.len() * flops, build: func(r *row) {
+		list = append(list, &spec{op: op, name: s.String(), work: s.len() * max(flops, 1), build: func(r *row) {
 			r.flops = s.len() * flops
 			build(r, s)
 		}})
