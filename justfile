@@ -37,6 +37,10 @@ build-gpu:
 ptx:
     go run -tags cpu ./kernels/cuda/gen
 
+# Every shipped kernel on the interpreter, every case on three schedules; writes bench/emulation.md.
+emulation:
+    go test ./kernels/ptx -tags cpu -timeout 90m -args -emulation ../../bench/emulation.md
+
 # Registers, spills and shared memory of every kernel: just ptxas /path/to/ptxas
 ptxas path:
     go run -tags cpu ./kernels/cuda/gen -ptxas {{path}} -table bench/ptxas.md

@@ -1,7 +1,12 @@
 package ptx_test
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels/cuda"
@@ -10,20 +15,142 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// Every operation of the CUDA backend, forward and gradient, executed from the shipped PTX under the sanitizer,
-// on three schedules: a finding is a fault of the operation.
-func TestOperations(t *testing.T) {
-	for seed := uint64(1); seed <= 3; seed++ {
-		t.Run(fmt.Sprint("schedule ", seed), func(t *testing.T) {
-			t.Parallel()
-			b := cuda.New(ptx.NewDriver(1<<30, seed), cuda.Versions{})
-			optest.Run(t, b, optest.Small, optest.Types(tensor.F32, tensor.BF16))
-		})
-	}
+// family is a choice among the versions of the kernels and the rows of the table that it is run on.
+type family struct {
+	name     string
+	versions cuda.Versions
+	opts     []optest.Option
+	// schedules of the ordinary form; the full form has three.
+	schedules uint64
 }
 
-// The plain versions of the kernel families that have a faster one.
-func TestFirstVersions(t *testing.T) {
-	b := cuda.New(ptx.NewDriver(1<<30, 1), cuda.Versions{Gemm: 1, Attention: 1})
-	optest.Run(t, b, optest.Small, optest.Types(tensor.BF16), optest.Only("Gemm", "Attention", "AttentionBackward"))
+// families together launch every kernel that ships for compute capability 8.0. The first is what a device of that
+// capability would do; the others run the plain versions too, and the tensor-core ones around the edges of their tiles.
+var families = []family{
+	{"chosen by shape", cuda.Versions{}, []optest.Option{optest.Small, optest.Types(tensor.F32, tensor.BF16)}, 3},
+	{"version 1", cuda.Versions{Gemm: 1, Attention: 1}, []optest.Option{optest.Small, optest.Types(tensor.BF16), optest.Only("Gemm", "Attention", "AttentionBackward")}, 3},
+	{"chosen by shape, tile edges", cuda.Versions{}, []optest.Option{optest.MaxWork(20_000_000), optest.Aligned, optest.Types(tensor.BF16), optest.Only("Gemm", "Attention", "AttentionBackward")}, 1},
+}
+
+// tally is what the rows of one operation showed, over the schedules.
+type tally struct{ cases, findings, wrong int }
+
+// Every operation of the CUDA backend, forward and gradient, executed from the shipped PTX under the sanitizer on
+// three schedules: a finding is a fault of the operation. In the end every kernel must have run.
+func TestOperations(t *testing.T) {
+	var mu sync.Mutex
+	shown := map[string]*tally{} // by family and operation
+	executed := map[string][]bool{}
+	t.Run("families", func(t *testing.T) {
+		for _, f := range families {
+			schedules := f.schedules
+			if ptx.Full() {
+				schedules = 3
+			}
+			for seed := uint64(1); seed <= schedules; seed++ {
+				t.Run(fmt.Sprintf("%s/schedule %d", f.name, seed), func(t *testing.T) {
+					t.Parallel()
+					d := ptx.NewDriver(1<<30, seed)
+					mine := map[string]*tally{}
+					optest.Walk(cuda.New(d, f.versions), func(c optest.Case) bool {
+						key := fmt.Sprintf("%s | %s", c.Op, f.name)
+						n := mine[key]
+						if n == nil {
+							n = &tally{}
+							mine[key] = n
+						}
+						n.cases++
+						if c.Err != nil {
+							t.Errorf("%s/%s/%s: %v", c.Op, c.Type, c.Row, c.Err)
+							if errors.As(c.Err, new(ptx.Findings)) {
+								n.findings++
+							} else {
+								n.wrong++
+							}
+						}
+						return true
+					}, f.opts...)
+					mu.Lock()
+					defer mu.Unlock()
+					for key, n := range mine {
+						all := shown[key]
+						if all == nil {
+							all = &tally{}
+							shown[key] = all
+						}
+						all.cases = n.cases
+						all.findings += n.findings
+						all.wrong += n.wrong
+					}
+					for name, c := range d.Machine.Counters {
+						if executed[name] == nil {
+							executed[name] = make([]bool, len(c.PerInstr))
+						}
+						for i := range c.PerInstr {
+							executed[name][i] = executed[name][i] || c.PerInstr[i].Execs > 0
+						}
+					}
+				})
+			}
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	everyKernelRan(t, executed)
+	operationFigures(shown)
+}
+
+// everyKernelRan compares what was launched with what ships for compute capability 8.0.
+func everyKernelRan(t *testing.T, executed map[string][]bool) {
+	var b strings.Builder
+	b.WriteString("Every kernel that ships for sm_80 is launched by the operations above.\n\n| module | kernels | launched | instructions | executed at least once |\n|---|---:|---:|---:|---:|\n")
+	sources := cuda.Sources()
+	for _, file := range slices.Sorted(maps.Keys(sources)) {
+		mod, err := ptx.Parse(sources[file])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mod.Target != "sm_80" {
+			continue
+		}
+		launched, all, done := 0, 0, 0
+		for _, k := range mod.Ordered() {
+			ran := executed[k.Name]
+			if ran == nil {
+				t.Errorf("%s: no operation launched %s", file, k.Name)
+				continue
+			}
+			launched++
+			all += len(ran)
+			for _, e := range ran {
+				if e {
+					done++
+				}
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %.1f %% |\n", file, len(mod.Kernels), launched, all, 100*float64(done)/float64(max(all, 1)))
+	}
+	ptx.Figure("Kernels", b.String())
+}
+
+func operationFigures(shown map[string]*tally) {
+	var b strings.Builder
+	b.WriteString("Each case is a row of the operations' table in kernels/optest: shapes on both sides of every tile edge, against the float64\noracle by the rule of its package comment. Gradients are the operations that end in Backward, and KoLeo and CrossEntropy, which\nreturn theirs.\n\n")
+	b.WriteString("| operation | kernels | cases | schedules | findings | wrong results |\n|---|---|---:|---:|---:|---:|\n")
+	total := tally{}
+	for _, key := range slices.Sorted(maps.Keys(shown)) {
+		n := shown[key]
+		fmt.Fprintf(&b, "| %s | %d | 3 | %d | %d |\n", key, n.cases, n.findings, n.wrong)
+		total.cases += n.cases
+		total.findings += n.findings
+		total.wrong += n.wrong
+	}
+	fmt.Fprintf(&b, "| all | | %d | 3 | %d | %d |\n", total.cases, total.findings, total.wrong)
+	ptx.Figure("Operations", b.String())
+}
+
+// The gradients of every backward operation against central differences of its forward in float64.
+func TestGradients(t *testing.T) {
+	optest.Gradients(t, cuda.New(ptx.NewDriver(1<<30, 1), cuda.Versions{}))
 }

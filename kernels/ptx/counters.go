@@ -5,7 +5,10 @@ package ptx
 type Counters struct {
 	Launches     int64
 	Instructions int64 // warp instructions executed
-	PerInstr     []InstrCount
+	// Read and Written are the different bytes of global memory that a launch read and wrote, summed over launches: what
+	// must cross the memory bus even if a cache held everything. Bytes are told apart in pairs.
+	Read, Written int64
+	PerInstr      []InstrCount
 }
 
 // InstrCount is what one instruction of a kernel did.

@@ -329,6 +329,12 @@ func (w *warp) touchGlobal(a *allocation, off uint64, n, lane int, how access) {
 				l.report(w, Race, lane, fmt.Sprintf("byte %d of an allocation of %d bytes was written by block %d warp %d in the same launch with no barrier since", 2*i, len(a.data), x.wcta, x.wwarp))
 			}
 		}
+		if how != accessWrite && x.rcta == -1 {
+			l.counters.Read += 2
+		}
+		if how != accessRead && x.wcta < 0 {
+			l.counters.Written += 2
+		}
 		if how == accessRead {
 			switch {
 			case x.rcta == l.ctaIndex:

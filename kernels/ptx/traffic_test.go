@@ -1,0 +1,117 @@
+package ptx_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/optest"
+	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/tensor"
+)
+
+// computeBound are the operations whose floor is arithmetic: TestMatrixKernelsCountedAccesses holds their accesses.
+var computeBound = []string{"Gemm", "Attention", "AttentionBackward", "AttentionRows"}
+
+// suffix is what distinguishes the forms of a kernel by type and vector width.
+var suffix = regexp.MustCompile(`(_f32|_bf16|_i32)+v?$`)
+
+// twoLaunches are the operations that read operands again in a second launch, with the bus traffic that this makes of the
+// least. KoLeo's, the features of a batch, are in the second-level cache by then; LayerNormBackward's, the activations of a
+// layer, are where they fit there (25 MB for 64 images of ViT-S), and else are what a fused kernel would save.
+var twoLaunches = map[string]float64{
+	"KoLeo":             1.55, // x for the distances, then for the gradient: 3 passes over x and dx instead of 2
+	"LayerNormBackward": 1.70, // dy and x for the parameters' gradients, then for dx: 5 passes instead of 3
+}
+
+// traffic is what the kernels of one operation moved, in bytes.
+type traffic struct {
+	op, typ, row string
+	kernels      []string
+	least        int64 // the operation's operands once each
+	bus          int64 // different bytes of each launch: what the memory bus must carry
+	asked        int64 // what the instructions asked for: second reads of a row still in the cache included
+	sectors      float64
+}
+
+// Memory-bound kernels move at most a tenth more than the bytes of their operation's operands, in whole sectors. Every
+// kernel that ships is measured here or is one of the compute-bound operations'.
+func TestMemoryKernelsMoveTheLeastBytes(t *testing.T) {
+	d := ptx.NewDriver(1<<30, 1)
+	b := cuda.New(d, cuda.Versions{})
+	measured := map[string]bool{}
+	var list []traffic
+	types := []tensor.DType{tensor.BF16}
+	if ptx.Full() {
+		types = []tensor.DType{tensor.F32, tensor.BF16}
+	}
+	for _, op := range optest.Ops() {
+		if slices.Contains(computeBound, op) {
+			continue
+		}
+		optest.Walk(b, func(c optest.Case) bool {
+			if c.Err != nil {
+				t.Errorf("%s/%s/%s: %v", c.Op, c.Type, c.Row, c.Err)
+			}
+			m := traffic{op: c.Op, typ: c.Type, row: c.Row, least: c.Bytes, sectors: 1}
+			used, ideal := int64(0), int64(0)
+			for name, k := range d.Machine.Counters {
+				family := suffix.ReplaceAllString(name, "")
+				measured[family] = true
+				m.kernels = append(m.kernels, family)
+				m.bus += k.Read + k.Written
+				m.asked += k.GlobalBytes()
+				u, i := k.Sectors()
+				used, ideal = used+u, ideal+i
+			}
+			if ideal > 0 {
+				m.sectors = float64(used) / float64(ideal)
+			}
+			slices.Sort(m.kernels)
+			clear(d.Machine.Counters)
+			list = append(list, m)
+			return true
+		}, optest.Only(op), optest.Types(types...), optest.Largest(12_000_000), optest.Aligned)
+	}
+	for _, m := range list {
+		if m.least == 0 {
+			t.Errorf("%s/%s/%s moves nothing", m.op, m.typ, m.row)
+		}
+		most := max(1.1, twoLaunches[m.op])
+		if r := m.over(m.bus); r > most {
+			t.Errorf("%s/%s/%s: %d bytes over the bus, %d are needed: %.2f, at most %.2f allowed", m.op, m.typ, m.row, m.bus, m.least, r, most)
+		}
+		if m.sectors > 1.1 {
+			t.Errorf("%s/%s/%s: %.2f times the sectors that could hold what is asked for", m.op, m.typ, m.row, m.sectors)
+		}
+	}
+	for file, src := range cuda.Sources() {
+		mod, err := ptx.Parse(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range mod.Kernels {
+			family := suffix.ReplaceAllString(name, "")
+			if !measured[family] && !strings.HasPrefix(family, "gemm") && !strings.HasPrefix(family, "attention") {
+				t.Errorf("%s: %s is neither measured nor compute-bound", file, name)
+				measured[family] = true
+			}
+		}
+	}
+	trafficFigures(list)
+}
+
+func (m *traffic) over(bytes int64) float64 { return float64(bytes) / float64(max(m.least, 1)) }
+
+func trafficFigures(list []traffic) {
+	var b strings.Builder
+	b.WriteString("Counted bytes of the memory-bound operations over the least: every input read once, every output written once. Bus counts the\ndifferent bytes of each launch, partial results between launches included: what crosses the memory bus when a row that is read\nagain is still in the cache. Asked counts every request. Sectors is the 32-byte sectors touched over the fewest that could hold what\neach request asked for.\n\n")
+	b.WriteString("| operation | type | row | kernels | least bytes | bus | asked | sectors |\n|---|---|---|---|---:|---:|---:|---:|\n")
+	for _, m := range list {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d | %.2f | %.2f | %.2f |\n", m.op, m.typ, m.row, strings.Join(m.kernels, ", "), m.least, m.over(m.bus), m.over(m.asked), m.sectors)
+	}
+	ptx.Figure("Traffic", b.String())
+}
