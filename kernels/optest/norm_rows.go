@@ -34,8 +34,8 @@ func normRows() []*spec {
 	list = append(list, gradients(named("frozen", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:12], weightNormBackward(false))))...)
 	// Weights and their gradient need not have the same type.
 	working := func(r *row) tensor.DType { return r.dtype }
-	list = append(list, gradients(named("f32 gradient", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:12], weightNormBackwardOf(true, working, (*row).statType))))...)
-	list = append(list, gradients(named("f32 weights", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:12], weightNormBackwardOf(true, (*row).statType, working))))...)
+	list = append(list, gradients(named("f32 gradient", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:20], weightNormBackwardOf(true, working, (*row).statType))))...)
+	list = append(list, gradients(named("f32 weights", rowsOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shapes[:20], weightNormBackwardOf(true, (*row).statType, working))))...)
 	return append(list, benchOf("WeightNormBackward", kernels.WeightNormBackwardFLOPs, shape2{16384, 256}, weightNormBackward(true))...)
 }
 
