@@ -101,7 +101,7 @@ KERNEL THREADS(256) void reduce_all(float *out, const float *partial, float scal
       Vec<N> a = load_vec<N>(x + i); \
       for (int j = 0; j < N; j++) { \
         s += a.v[j]; \
-        if (a.v[j] > 0) q = fma_(a.v[j], log_(a.v[j]), q); \
+        q = fma_(a.v[j], log_(a.v[j] > 0 ? a.v[j] : 1.0f), q); /* 0·log 0 = 0, without a branch that parts the warp */ \
       } \
     } \
     s = group_sum(s, scratch); \
