@@ -78,6 +78,7 @@ FOR_TYPES(SCALE_ROWS_COLS)
     Words w = philox(seed, (u32)i / 4, 0, offset, 0); \
     if (N == 4) { \
       Vec<N> a = load_vec<N>(x + i); \
+      for (int j = 0; j < N; j++) asm("" : "+f"(a.v[j])); /* all are needed: else the load falls apart into conditional ones */ \
       for (int j = 0; j < N; j++) a.v[j] = (float)w.w[j] * 2.3283064365386963e-10f >= p ? a.v[j] * keep : 0.0f; \
       store_vec<N>(out + i, a); \
       return; \
