@@ -9,12 +9,11 @@ import "github.com/klauspost/cpuid/v2"
 var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2)
 
 func weighRow8(dst, src []uint8, stride, n int, w []int32) {
-	if !useAVX2 || len(w) == 0 || n == 0 {
+	// Whole vectors reach past a box that ends in the last rows of its plane, by up to the width of a vector.
+	if !useAVX2 || len(w) == 0 || n == 0 || len(dst) < padded(n) || len(src) < (len(w)-1)*stride+padded(n) {
 		weighRowPortable8(dst, src, stride, n, w)
 		return
 	}
-	// The last addresses that the loop touches; a mistake shows here, not in another's memory.
-	_, _ = dst[padded(n)-1], src[(len(w)-1)*stride+padded(n)-1]
 	weighRowAVX2(&dst[0], &src[0], stride, n, &w[0], len(w))
 }
 
