@@ -15,10 +15,12 @@ type picture8 struct {
 // set takes the samples of m, which it refers to, and turns them.
 func (p *picture8) set(m *data.Image) {
 	pix := m.U8
-	if cap(pix) < len(pix)+lanes { // the kernels read past the last row
+	// The kernels read past the last row.
+	if cap(pix) < len(pix)+lanes {
 		p.copied = append(append(p.copied[:0], pix...), make([]uint8, lanes)...)
 		pix = p.copied
 	}
+	pix = pix[:m.Channels*m.Height*m.Width+lanes]
 	n := m.Height * m.Width
 	for len(p.upright) < m.Channels {
 		p.upright, p.turned = append(p.upright, plane8{}), append(p.turned, plane8{})

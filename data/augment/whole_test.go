@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dino-mx/dmx/data"
 )
 
@@ -21,6 +23,36 @@ func triangle(in, out, i int) []float64 {
 		w[k] /= sum
 	}
 	return w
+}
+
+// Whether a picture's memory has room behind its samples, which the kernels may read, does not show in what is made of
+// it, down to its last row.
+func TestRoomBehindPicture(t *testing.T) {
+	const channels, height, width = 3, 21, 37
+	crops, err := NewMultiCrop(Config{Channels: channels, Global: Crop{Number: 2, Size: 16, Scale: [2]float64{1, 1}}, Mean: []float64{0}, Std: []float64{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := func(room int) [][]float32 {
+		m := &data.Image{}
+		m.Reset(channels, height, width, 8)
+		m.U8 = make([]uint8, channels*height*width, channels*height*width+room)
+		for i := range m.U8 {
+			m.U8[i] = uint8(i * i)
+		}
+		out := [][]float32{make([]float32, channels*16*16), make([]float32, channels*16*16)}
+		for sample := range uint32(20) {
+			if err := crops.Apply(m, data.Key{Sample: sample}, out); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return out
+	}
+	onEveryPath(t, func(t *testing.T) {
+		if diff := cmp.Diff(views(0), views(4*lanes)); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // Float weighs 8-bit samples without rounding to levels in between.
