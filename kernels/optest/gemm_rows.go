@@ -73,7 +73,7 @@ func gemmRows() []*spec {
 	}
 	add("cut", gemmCase{m: 24, n: 16, k: 2056, transA: true})
 	add("wide cut", gemmCase{m: 24, n: 16, k: 2056, transA: true, wide: true})
-	add("cut", gemmCase{m: 24, n: 15, k: 2056, transB: true}) // rows of the result that vectors do not divide
+	add("cut", gemmCase{m: 24, n: 15, k: 2056, transB: true})             // rows of the result that vectors do not divide
 	add("cut", gemmCase{m: 24, n: 18, k: 2056, transA: true, even: true}) // a width that is no multiple of four
 	for _, c := range gemmEpilogues() {
 		for _, dims := range [][3]int{{1, 1, 1}, {5, 17, 9}, {33, 65, 31}, {130, 67, 40}, {7, 33, 600}} {
