@@ -70,8 +70,8 @@ func fromHSV(h, s, v uint8) (r, g, b uint8) {
 // level rounds what lies between 0 and 255 half away from zero.
 func level(v float64) uint8 { return uint8(int(v + 0.5)) }
 
-// huePortable8 turns the hue by so many levels of 256, wrapping.
-func huePortable8(r, g, b []uint8, shift uint8) {
+// hue8 turns the hue by so many levels of 256, wrapping.
+func hue8(r, g, b []uint8, shift uint8) {
 	g, b = g[:len(r)], b[:len(r)]
 	for i := range r {
 		h, s, v := toHSV(r[i], g[i], b[i])

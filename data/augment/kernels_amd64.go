@@ -43,11 +43,6 @@ func box8(dst []uint8, stride int, src []uint8, at []int32, rows, n, r int, inne
 	boxAVX2(&dst[0], stride, &src[0], &at[0], rows, n, r, inner, outer)
 }
 
-func grey8(r, g, b []uint8)                    { greyPortable8(r, g, b) }
-func lumaSum8(r, g, b []uint8) uint64          { return lumaSumPortable8(r, g, b) }
-func saturate8(r, g, b []uint8, alpha float32) { saturatePortable8(r, g, b, alpha) }
-func hue8(r, g, b []uint8, shift uint8)        { huePortable8(r, g, b, shift) }
-
 // weighRowAVX2 is weighRowPortable8 for 32 lanes at a time.
 //
 //go:noescape

@@ -11,8 +11,3 @@ func transpose8(dst []uint8, dstStride int, src []uint8, srcStride, rows, cols i
 func box8(dst []uint8, stride int, src []uint8, at []int32, rows, n, r int, inner, outer uint32) {
 	boxPortable8(dst, stride, src, at, rows, n, r, inner, outer)
 }
-
-func grey8(r, g, b []uint8)                    { greyPortable8(r, g, b) }
-func lumaSum8(r, g, b []uint8) uint64          { return lumaSumPortable8(r, g, b) }
-func saturate8(r, g, b []uint8, alpha float32) { saturatePortable8(r, g, b, alpha) }
-func hue8(r, g, b []uint8, shift uint8)        { huePortable8(r, g, b, shift) }

@@ -1,6 +1,7 @@
 package augment
 
-// The portable forms of the vector kernels. They define the result; the assembly gives the same bits.
+// The kernels over whole rows. Those with Portable in their name define the result of an assembly form, which gives the same
+// bits.
 
 // weighRowPortable8 computes lane x of a row, for x < n: the sum over k of w[k] times src[k*stride+x], rounded from
 // fixed point and clipped.
@@ -60,8 +61,8 @@ func boxPortable8(dst []uint8, stride int, src []uint8, at []int32, rows, n, r i
 	}
 }
 
-// greyPortable8 writes the luma of ITU-R BT.601 in 16-bit fixed point to all three channels.
-func greyPortable8(r, g, b []uint8) {
+// grey8 writes the luma of ITU-R BT.601 in 16-bit fixed point to all three channels.
+func grey8(r, g, b []uint8) {
 	g, b = g[:len(r)], b[:len(r)]
 	for i := range r {
 		l := luma(r[i], g[i], b[i])
@@ -73,8 +74,8 @@ func luma(r, g, b uint8) uint8 {
 	return uint8((uint32(r)*19595 + uint32(g)*38470 + uint32(b)*7471 + 0x8000) >> 16)
 }
 
-// lumaSumPortable8 is the sum of the luma.
-func lumaSumPortable8(r, g, b []uint8) uint64 {
+// lumaSum8 is the sum of the luma.
+func lumaSum8(r, g, b []uint8) uint64 {
 	g, b = g[:len(r)], b[:len(r)]
 	sum := uint64(0)
 	for i := range r {
@@ -83,8 +84,8 @@ func lumaSumPortable8(r, g, b []uint8) uint64 {
 	return sum
 }
 
-// saturatePortable8 moves every channel from the luma by the factor alpha.
-func saturatePortable8(r, g, b []uint8, alpha float32) {
+// saturate8 moves every channel from the luma by the factor alpha.
+func saturate8(r, g, b []uint8, alpha float32) {
 	g, b = g[:len(r)], b[:len(r)]
 	for i := range r {
 		l := luma(r[i], g[i], b[i])
