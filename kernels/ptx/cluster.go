@@ -88,15 +88,7 @@ func (c *compiler) elect() error {
 	if err := c.nargs(2); err != nil {
 		return err
 	}
-	to, q := c.in.Args[0], Operand{Kind: opSink}
-	if to.Kind == opPair {
-		to, q = to.Elems[0], to.Elems[1]
-	}
-	d, err := c.dst(to)
-	if err != nil {
-		return err
-	}
-	p, err := c.pdst(q)
+	d, p, err := c.dstPair()
 	if err != nil {
 		return err
 	}

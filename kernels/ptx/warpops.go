@@ -59,6 +59,19 @@ func (w *warp) checkMask(named, m uint32) {
 	}
 }
 
+// dstPair is the destination d[|p]: a register and a predicate, which may be left out.
+func (c *compiler) dstPair() (d, p int, err error) {
+	to, q := c.in.Args[0], Operand{Kind: opSink}
+	if to.Kind == opPair {
+		to, q = to.Elems[0], to.Elems[1]
+	}
+	if d, err = c.dst(to); err != nil {
+		return 0, 0, err
+	}
+	p, err = c.pdst(q)
+	return d, p, err
+}
+
 // shfl exchanges registers between lanes: d[|p], a, b, c, mask.
 func (c *compiler) shfl() error {
 	if !c.has("sync") {
@@ -71,15 +84,7 @@ func (c *compiler) shfl() error {
 	if err := c.nargs(5); err != nil {
 		return err
 	}
-	to, q := c.in.Args[0], Operand{Kind: opSink}
-	if to.Kind == opPair {
-		to, q = to.Elems[0], to.Elems[1]
-	}
-	d, err := c.dst(to)
-	if err != nil {
-		return err
-	}
-	p, err := c.pdst(q)
+	d, p, err := c.dstPair()
 	if err != nil {
 		return err
 	}
