@@ -78,7 +78,11 @@ func execute(ctx context.Context, args []string, io streams) (code int) {
 		fmt.Fprintf(io.err, "dmx: %v\nTry: dmx --help\n", err)
 		return 2
 	}
-	if err := command.Run(); err != nil {
+	err = command.Run()
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("stopped by a signal")
+	}
+	if err != nil {
 		fmt.Fprintf(io.err, "dmx: %v\n", err)
 		if errors.As(err, new(usageError)) {
 			return 2
