@@ -17,10 +17,16 @@ func (b *Backend) columns(file, name string, rows, cols, per int) {
 	b.run(file, name, [3]int{(threads + 127) / 128, (rows + s - 1) / s, 1}, [3]int{128, 1, 1}, 0)
 }
 
-// colReduce adds partial [stripes, cols], from float off of the workspace on, into out.
-func (b *Backend) colReduce(out, partial *tensor.Tensor, off int, scale float64, accumulate bool, stripes, cols int) {
-	b.args.reset().any(out).u64(partial.Addr()+uint64(4*off)).f32(scale).bool(accumulate).i32(stripes, cols)
-	b.each("reduce", "col_reduce", cols, 1)
+// colReduce adds partial [stripes, cols] into out or, where out is narrower, into out and then rest. The more stripes,
+// the more threads share a column, 16 at most.
+func (b *Backend) colReduce(out, rest, partial *tensor.Tensor, scale float64, accumulate bool, stripes, cols int) {
+	tall := 1
+	for tall < 16 && 4*tall <= stripes {
+		tall *= 2
+	}
+	wide := max(32, 256/tall)
+	b.args.reset().any(out).any(rest).ptr(partial).f32(scale).bool(accumulate).i32(stripes, cols, out.Len())
+	b.run("reduce", "col_reduce", [3]int{(cols + wide - 1) / wide, 1, 1}, [3]int{wide, tall, 1}, 0)
 }
 
 // LayerNorm normalises the rows of x and keeps their mean and rstd.
@@ -33,6 +39,14 @@ func (b *Backend) LayerNorm(y, mean, rstd, x, gamma, beta *tensor.Tensor, eps fl
 	b.rows("rows", name, rows, cols)
 }
 
+// The stripes of LayerNormBackward: at most two for each of the 132 processors of an H100, and of at least 32 rows, so that
+// partial sums are a small share of the traffic. Any device takes the same, so that sums have one order.
+const (
+	normStripes    = 264
+	normStripeRows = 32
+	normThreads    = 512 // of a block; a row of 16-byte vectors must fit
+)
+
 // LayerNormBackward is the gradient of LayerNorm.
 func (b *Backend) LayerNormBackward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma *tensor.Tensor, accumulate bool) {
 	kernels.CheckLayerNormBackward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma)
@@ -41,19 +55,37 @@ func (b *Backend) LayerNormBackward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma 
 	if rows == 0 {
 		return
 	}
-	if dgamma != nil {
-		s := stripeRows(rows)
-		stripes := (rows + s - 1) / s
-		partial := b.scratch.floats(2 * stripes * cols)
-		name, per := form("layer_norm_params", vec(cols, dy, x), x)
-		b.args.reset().ptr(partial).ptr(dy).ptr(x).ptr(mean).ptr(rstd).i32(rows, cols, s)
-		b.columns("rows", name, rows, cols, per)
-		b.colReduce(dgamma, partial, 0, 1, true, stripes, cols)
-		b.colReduce(dbeta, partial, stripes*cols, 1, true, stripes, cols)
+	stripe := max(normStripeRows, (rows+normStripes-1)/normStripes)
+	stripes := (rows + stripe - 1) / stripe
+	work := b.scratch.floats(2*stripes*cols + 2*rows)
+	partial, sums := work.Addr(), work.Addr()+uint64(4*2*stripes*cols)
+	if dgamma == nil {
+		partial = 0
 	}
-	name, _ := form("layer_norm_backward", vec(cols, dx, dy, x, gamma), x)
-	b.args.reset().ptr(dx).ptr(dy).ptr(x).ptr(mean).ptr(rstd).any(gamma).bool(accumulate).i32(rows, cols)
-	b.rows("rows", name, rows, cols)
+	per := 16 / x.DType().Size()
+	if vectors := cols / per; cols%per == 0 && vectors <= normThreads && aligned16(dx, dy, x, gamma) {
+		wide := (vectors + 31) / 32 * 32
+		tall := min(normThreads/wide, stripe, rows)
+		b.args.reset().ptr(dx).u64(partial).ptr(dy).ptr(x).ptr(mean).ptr(rstd).any(gamma).bool(accumulate).i32(rows, cols, stripe)
+		b.run("rows", "layer_norm_backward_"+x.DType().String()+"v", [3]int{stripes, 1, 1}, [3]int{wide, tall, 1}, 0)
+	} else {
+		wide := min(256, (cols+31)/32*32)
+		b.args.reset().ptr(dx).u64(partial).u64(sums).ptr(dy).ptr(x).ptr(mean).ptr(rstd).any(gamma).bool(accumulate).i32(rows, cols, stripe)
+		b.run("rows", "layer_norm_backward_"+x.DType().String(), [3]int{stripes, 1, 1}, [3]int{wide, 1, 1}, 0)
+	}
+	if dgamma != nil {
+		b.colReduce(dgamma, dbeta, work, 1, true, stripes, 2*cols)
+	}
+}
+
+// aligned16 reports whether every tensor can be read in vectors of 16 bytes.
+func aligned16(ts ...*tensor.Tensor) bool {
+	for _, t := range ts {
+		if t.Addr()%16 != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // L2Normalize is y[r] = x[r]/max(‖x[r]‖, eps).

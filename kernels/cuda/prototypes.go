@@ -30,7 +30,7 @@ func (b *Backend) ColSumExp(out, x, centre, lse *tensor.Tensor, invTemp float64)
 	name, per := form("col_sum_exp", vec(cols, x, centre), x)
 	b.args.reset().ptr(partial).ptr(x).ptr(centre).ptr(lse).f32(invTemp).i32(rows, cols, s)
 	b.columns("prototypes", name, rows, cols, per)
-	b.colReduce(out, partial, 0, 1, false, stripes, cols)
+	b.colReduce(out, nil, partial, 1, false, stripes, cols)
 }
 
 // SoftmaxRows is p[r,k] = exp((x[r,k]-centre[k])·invTemp - lse[r]).

@@ -22,7 +22,7 @@ func (b *Backend) ColSum(out, x *tensor.Tensor, scale float64, accumulate bool) 
 	name, per := form("col_sum", vec(cols, x), x)
 	b.args.reset().ptr(partial).ptr(x).i32(rows, cols, s)
 	b.columns("reduce", name, rows, cols, per)
-	b.colReduce(out, partial, 0, scale, accumulate, stripes, cols)
+	b.colReduce(out, nil, partial, scale, accumulate, stripes, cols)
 }
 
 // LayerScaleBackward is the gradient of LayerScale and of the layer below it.
@@ -106,11 +106,7 @@ func (b *Backend) KoLeo(loss, dx, x, index *tensor.Tensor, eps, minDist, weight 
 	kernels.CheckKoLeo(loss, dx, x, index)
 	mustDevice(x.DType())
 	n, d := kernels.Matrix(x)
-	coefficient := b.scratch.floats(max(n, 1))
-	name, _ := form("koleo_loss", false, x)
-	b.args.reset().ptr(loss).ptr(coefficient).ptr(x).ptr(index).f32(eps, minDist, weight).i32(d)
-	b.run("koleo", name, [3]int{n, 1, 1}, [3]int{128, 1, 1}, 0)
-	name, _ = form("koleo_grad", false, x)
-	b.args.reset().ptr(dx).ptr(coefficient).ptr(x).ptr(index).f32(eps).i32(n, d)
-	b.run("koleo", name, [3]int{n, 1, 1}, [3]int{128, 1, 1}, 0)
+	name, _ := form("koleo", false, x)
+	b.args.reset().ptr(loss).ptr(dx).ptr(x).ptr(index).f32(eps, minDist, weight).i32(n, d)
+	b.run("koleo", name, [3]int{n, 1, 1}, [3]int{256, 1, 1}, 0)
 }

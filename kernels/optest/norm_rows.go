@@ -18,6 +18,9 @@ func normRows() []*spec {
 	list = append(list, benchOf("LayerNorm", kernels.LayerNormFLOPs, big, layerNorm(normal(1), 1e-6))...)
 
 	list = append(list, gradients(rowsOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, shapes, layerNormBackward(false, false)))...)
+	// Several stripes of rows, several rows beside each other, and the widest row of 16-byte vectors and one beyond.
+	striped := []shape2{{70, 16}, {66, 40}, {9, 264}, {2, 1032}, {1, 2048}, {1, 2056}, {1, 4096}, {1, 4104}, {300, 24}}
+	list = append(list, gradients(named("striped", rowsOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, striped, layerNormBackward(true, false))))...)
 	list = append(list, gradients(named("accumulate", rowsOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, shapes[:20], layerNormBackward(true, false))))...)
 	list = append(list, gradients(named("frozen", rowsOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, shapes[:8], layerNormBackward(false, true))))...)
 	list = append(list, benchOf("LayerNormBackward", kernels.LayerNormBackwardFLOPs, big, layerNormBackward(true, false))...)

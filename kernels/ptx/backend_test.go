@@ -30,6 +30,7 @@ var families = []family{
 	{"chosen by shape", cuda.Versions{}, []optest.Option{optest.Small, optest.Types(tensor.F32, tensor.BF16)}, 3},
 	{"version 1", cuda.Versions{Gemm: 1, Attention: 1}, []optest.Option{optest.Small, optest.Types(tensor.BF16), optest.Only("Gemm", "Attention", "AttentionBackward")}, 3},
 	{"chosen by shape, tile edges", cuda.Versions{}, []optest.Option{optest.MaxWork(20_000_000), optest.Aligned, optest.Types(tensor.BF16), optest.Only("Gemm", "Attention", "AttentionBackward")}, 1},
+	{"chosen by shape, long and wide", cuda.Versions{}, []optest.Option{optest.Named("striped"), optest.Types(tensor.F32, tensor.BF16)}, 1},
 }
 
 // tally is what the rows of one operation showed, over the schedules.

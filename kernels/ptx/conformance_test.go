@@ -64,6 +64,8 @@ var alu = []struct{ op, types, cases string }{
 	{"or.pred", "pred pred pred", "0 0 = 0; 1 0 = 1"},
 	{"xor.pred", "pred pred pred", "1 1 = 0; 1 0 = 1"},
 	{"not.pred", "pred pred", "1 = 0; 0 = 1"},
+	{"not.b32", "32 32", "0 = 0xffffffff; 0xff00ff00 = 0xff00ff"},
+	{"popc.b32", "32 32", "0 = 0; 0xff00ff01 = 17; 0xffffffff = 32"},
 	{"mov.pred", "pred pred", "1 = 1; 0 = 0"},
 	{"shl.b32", "32 32 32", "1 31 = 0x80000000; 3 33 = 0; 5 2 = 20"},
 	{"shl.b64", "64 64 32", "1 63 = 0x8000000000000000; 1 64 = 0; 5 2 = 20"},
@@ -89,6 +91,7 @@ var alu = []struct{ op, types, cases string }{
 	{"selp.u16", "16 16 16 pred", "5 6 1 = 5; 5 6 0 = 6"},
 	{"selp.u32", "32 32 32 pred", "5 6 1 = 5; 5 6 0 = 6"},
 	{"selp.b32", "32 32 32 pred", "5 6 1 = 5; 5 6 0 = 6"},
+	{"selp.u64", "64 64 64 pred", "5 0x600000000 1 = 5; 5 0x600000000 0 = 0x600000000"},
 	{"selp.b64", "64 64 64 pred", "5 6 1 = 5; 5 6 0 = 6"},
 	{"selp.f32", "f f f pred", "5.0 6.0 1 = 5.0; 5.0 6.0 0 = 6.0"},
 	{"setp.eq.b32", "pred 32 32", "5 5 = 1; 5 6 = 0"},
@@ -107,6 +110,7 @@ var alu = []struct{ op, types, cases string }{
 	{"setp.ne.s32", "pred 32 32", "5 5 = 0; 5 -5 = 1"},
 	{"setp.ne.s64", "pred 64 64", "5 5 = 0; 5 -5 = 1"},
 	{"setp.ge.f32", "pred f f", "2.0 2.0 = 1; nan 2.0 = 0; 1.0 2.0 = 0"},
+	{"setp.neu.f32", "pred f f", "0.0 -0.0 = 0; 1.0 2.0 = 1; nan 1.0 = 1; nan nan = 1"},
 	{"setp.geu.f32", "pred f f", "2.0 2.0 = 1; nan 2.0 = 1; 1.0 2.0 = 0"},
 	{"setp.gt.f32", "pred f f", "3.0 2.0 = 1; nan 2.0 = 0; 2.0 2.0 = 0"},
 	{"setp.leu.f32", "pred f f", "2.0 2.0 = 1; nan 2.0 = 1; 3.0 2.0 = 0"},
@@ -136,6 +140,8 @@ var programs = []struct {
 	{"ld.global.v4.f32 st.global.v4.f32", `and.b64 %z, %a, -16; ld.global.v4.f32 {%f1, %f2, %f3, %f4}, [%z]; and.b64 %z, %b, -16; bar.warp.sync -1;
 		and.b32 %r1, %l, 1; setp.eq.s32 %p1, %r1, 0; @%p1 st.global.v4.f32 [%z], {%f4, %f3, %f2, %f1}; bar.warp.sync -1; ld.global.u64 %y, [%b];`,
 		func(t int, in [32]uint64) uint64 { return in[t^1]<<32 | in[t^1]>>32 }},
+	{"ld.global.v4.u32", `and.b64 %z, %a, -16; ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%z]; xor.b32 %r1, %r1, %r3; mov.b64 %y, {%r1, %r4};`,
+		func(t int, in [32]uint64) uint64 { return in[t|1]&^0xffffffff | (in[t&^1]^in[t|1])&0xffffffff }},
 	{"st.global.v4.u32", `and.b64 %z, %b, -16; and.b32 %r1, %l, 1; setp.eq.s32 %p1, %r1, 0; @%p1 st.global.v4.u32 [%z], {%l, 7, 8, 9}; bar.warp.sync -1; ld.global.u64 %y, [%b];`,
 		func(t int, in [32]uint64) uint64 {
 			if t%2 == 0 {
@@ -159,6 +165,8 @@ var programs = []struct {
 		func(t int, in [32]uint64) uint64 { return in[t^7] & 0xffffffff }},
 	{"st.shared.f32 ld.shared.v4.f32 bar.warp.sync", "shl.b32 %r1, %l, 2; mov.u32 %r2, box; add.s32 %r2, %r2, %r1; cvt.rn.f32.s32 %f1, %l; st.shared.f32 [%r2], %f1; bar.warp.sync -1; and.b32 %r2, %r2, -16; ld.shared.v4.f32 {%f1, %f2, %f3, %f4}, [%r2]; mov.b32 %r4, %f3; cvt.u64.u32 %y, %r4;",
 		func(t int, in [32]uint64) uint64 { return uint64(math.Float32bits(float32(t&^3 + 2))) }},
+	{"st.shared.v4.f32 ld.shared.v2.f32", "mov.u32 %r2, box; and.b64 %z, %a, -16; ld.global.v4.f32 {%f1, %f2, %f3, %f4}, [%z]; shl.b32 %r1, %l, 4; add.s32 %r1, %r2, %r1; st.shared.v4.f32 [%r1], {%f1, %f2, %f3, %f4}; bar.sync 0; xor.b32 %r1, %l, 2; shl.b32 %r1, %r1, 4; add.s32 %r1, %r2, %r1; ld.shared.v2.f32 {%f1, %f2}, [%r1+8]; mov.b32 %r3, %f1; mov.b32 %r4, %f2; mov.b64 %y, {%r3, %r4};",
+		func(t int, in [32]uint64) uint64 { return in[t^2|1] }},
 	{"st.shared.v2.f32 ld.shared.v4.u32", "shl.b32 %r1, %l, 3; mov.u32 %r2, box; add.s32 %r2, %r2, %r1; ld.global.v2.f32 {%f1, %f2}, [%a]; st.shared.v2.f32 [%r2], {%f1, %f2}; bar.sync 0; and.b32 %r2, %r2, -16; ld.shared.v4.u32 {%r3, %r4, %r5, %r6}, [%r2]; cvt.u64.u32 %y, %r6;",
 		func(t int, in [32]uint64) uint64 { return in[t|1] >> 32 }},
 	{"bra bra.uni", "setp.lt.s32 %p1, %l, 9; mov.u64 %y, 1; @%p1 bra $less; mov.u64 %y, 2; bra.uni $end; $less: add.s64 %y, %y, 4; $end: add.s64 %y, %y, 10;",

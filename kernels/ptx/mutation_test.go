@@ -145,7 +145,7 @@ func attentionScenario(b *cuda.Backend) ([]byte, error) {
 
 func rowsScenario(b *cuda.Backend) ([]byte, error) {
 	s := &scene{b: b}
-	for _, c := range []struct{ rows, cols int }{{13, 132}, {3, 2052}} {
+	for _, c := range []struct{ rows, cols int }{{13, 264}, {3, 2056}} {
 		x, dy := s.random(tensor.BF16, c.rows, c.cols), s.random(tensor.BF16, c.rows, c.cols)
 		gamma, beta := s.random(tensor.F32, c.cols), s.random(tensor.F32, c.cols)
 		y, mean, rstd := s.out(tensor.BF16, c.rows, c.cols), s.out(tensor.F32, c.rows), s.out(tensor.F32, c.rows)
@@ -158,6 +158,7 @@ func rowsScenario(b *cuda.Backend) ([]byte, error) {
 		b.LayerScaleBackward(s.out(tensor.F32, c.rows, c.cols), s.out(tensor.F32, c.rows), s.out(tensor.F32, c.rows), s.random(tensor.F32, c.rows, c.cols),
 			s.random(tensor.F32, c.rows), x, s.random(tensor.F32, c.rows), s.random(tensor.F32, c.rows))
 	}
+	b.ColSum(s.out(tensor.F32, 24), s.random(tensor.BF16, 300, 24), 0.5, false)
 	return s.result()
 }
 
@@ -234,6 +235,11 @@ var mutants = []mutant{
 	{"attention dq: waits for one stage too few", "attention_v2", "attention_dq_v2_64", `cp\.async\.wait_group 1`, 1, "cp.async.wait_group 2", "attention"},
 	{"layer norm: barrier of the block sum dropped", "rows", "layer_norm_bf16v", `bar\.sync\s+0;`, 1, "", "rows"},
 	{"layer norm: scratch reused without a barrier", "rows", "layer_norm_bf16v", `bar\.sync\s+0;`, 2, "", "rows"},
+	{"layer norm backward: gamma read before it is there", "rows", "layer_norm_backward_bf16v", `bar\.sync\s+0;`, 1, "", "rows"},
+	{"layer norm backward: barrier of the row sums dropped", "rows", "layer_norm_backward_bf16v", `bar\.sync\s+0;`, 2, "", "rows"},
+	{"layer norm backward: barrier before the partial sums dropped", "rows", "layer_norm_backward_bf16v", `bar\.sync\s+0;`, 4, "", "rows"},
+	{"column reduction: barrier dropped", "reduce", "col_reduce", `bar\.sync\s+0;`, 1, "", "rows"},
+	{"koleo: barrier of a pair's distance dropped", "koleo", "koleo_f32", `bar\.sync\s+0;`, 4, "", "losses"},
 	{"cross-entropy: barrier of the block sum dropped", "prototypes", "cross_entropy_bf16v", `bar\.sync\s+0;`, 1, "", "losses"},
 	{"row lse: barrier of the block maximum dropped", "prototypes", "row_lse_bf16v", `bar\.sync\s+0;`, 1, "", "losses"},
 	{"grad squares: barrier dropped", "optim", "grad_squares", `bar\.sync\s+0;`, 1, "", "optim"},
@@ -242,7 +248,9 @@ var mutants = []mutant{
 	{"gather: one row too many", "gather", "gather_bf16_bf16", `setp\.ge\.s32`, 1, "setp.gt.s32", "moves"},
 	{"gather: index -1 not tested", "gather", "gather_bf16_bf16", `setp\.lt\.s32\s+(%p\d+), (%r\d+), 0`, 1, "setp.lt.s32 $1, $2, -1", "moves"},
 	{"rope: index -1 not tested", "gather", "rope_bf16", `setp\.lt\.s64\s+(%p\d+), (%rd\d+), 0`, 1, "setp.lt.s64 $1, $2, -1", "moves"},
-	{"layer norm parameters: one column group too many", "rows", "layer_norm_params_bf16v", `setp\.ge\.s32`, 1, "setp.gt.s32", "rows"},
+	{"layer norm backward: one column group too many", "rows", "layer_norm_backward_bf16v", `setp\.lt\.s32`, 2, "setp.le.s32", "rows"},
+	{"layer norm backward: one row too many", "rows", "layer_norm_backward_bf16v", `setp\.lt\.s32`, 4, "setp.le.s32", "rows"},
+	{"koleo: reads past the neighbours", "koleo", "koleo_f32", `setp\.ge\.s32`, 5, "setp.gt.s32", "losses"},
 	{"column sum: one column group too many", "reduce", "col_sum_bf16v", `setp\.ge\.s32`, 1, "setp.gt.s32", "rows"},
 	{"nearest rows: reads past the row", "koleo", "nearest_rows_f32", `setp\.lt\.s32(\s+%p\d+, %r\d+, %r\d+;)`, 1, "setp.le.s32$1", "losses"},
 	{"gemm: one row too many in the epilogue", "gemm", "gemm_v2_nt", `setp\.lt\.u32`, 1, "setp.le.u32", "gemm nt"},

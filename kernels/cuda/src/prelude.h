@@ -7,6 +7,7 @@
 #define DEVICE static __attribute__((device)) inline __attribute__((always_inline))
 #define SHARED __attribute__((shared))
 #define THREADS(n) __attribute__((launch_bounds(n)))
+#define THREADS_BLOCKS(n, blocks) __attribute__((launch_bounds(n, blocks))) // registers are to leave room for so many blocks
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -50,13 +51,27 @@ DEVICE void from_f32(bf16 &d, float v) { d.bits = (u16)pack_bf16(v, 0.0f); }
 template <class T> DEVICE float load(const T *p) { return to_f32(*p); }
 template <class T> DEVICE void store(T *p, float v) { T t; from_f32(t, v); *p = t; }
 
-// Vectors of N consecutive elements in one access: 16 bytes of f32, 8 bytes of bf16 at N = 4.
+// Vectors of N consecutive elements in one access: 16 bytes of f32, 8 bytes of bf16 at N = 4; 16 bytes of bf16 at N = 8.
 typedef float float4v __attribute__((ext_vector_type(4)));
 typedef float float2v __attribute__((ext_vector_type(2)));
 typedef u32 uint2v __attribute__((ext_vector_type(2)));
 typedef u32 uint4v __attribute__((ext_vector_type(4)));
 
 template <int N> struct Vec { float v[N]; };
+
+// 16 bytes as they lie in memory.
+template <class T> DEVICE Vec<16 / sizeof(T)> unpack(uint4v q) {
+  Vec<16 / sizeof(T)> r;
+  for (int j = 0; j < 4; j++) {
+    if constexpr (sizeof(T) == 4)
+      r.v[j] = bits_f32(q[j]);
+    else
+      r.v[2 * j] = bits_f32(q[j] << 16), r.v[2 * j + 1] = bits_f32(q[j] & 0xffff0000u);
+  }
+  return r;
+}
+// What was unpacked from q before is not kept in registers for later.
+DEVICE void unpack_again(uint4v &q) { asm volatile("" : "+r"(q.x), "+r"(q.y), "+r"(q.z), "+r"(q.w)); }
 
 template <int N> DEVICE Vec<N> load_vec(const float *p) {
   Vec<N> r;
@@ -91,6 +106,9 @@ template <int N> DEVICE void store_vec(bf16 *p, const Vec<N> &a) {
   if constexpr (N == 4) {
     uint2v q = {pack_bf16(a.v[0], a.v[1]), pack_bf16(a.v[2], a.v[3])};
     *(uint2v *)p = q;
+  } else if constexpr (N == 8) {
+    uint4v q = {pack_bf16(a.v[0], a.v[1]), pack_bf16(a.v[2], a.v[3]), pack_bf16(a.v[4], a.v[5]), pack_bf16(a.v[6], a.v[7])};
+    *(uint4v *)p = q;
   } else {
     store(p, a.v[0]);
   }
@@ -106,7 +124,7 @@ DEVICE void put(Any p, i64 i, float v) {
     store((float *)p + i, v);
 }
 
-// N neighbouring elements; with N = 4 the address is a multiple of four elements.
+// N neighbouring elements; the address is a multiple of N elements.
 template <int N> DEVICE Vec<N> at_vec(Any p, i64 i) {
   return p & 1 ? load_vec<N>((const bf16 *)(p - 1) + i) : load_vec<N>((const float *)p + i);
 }
@@ -156,6 +174,12 @@ DEVICE float shuffle_xor(float v, int lane) {
 DEVICE int shuffle_xor(int v, int lane) {
   int r;
   asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, -1;" : "=r"(r) : "r"(v), "r"(lane));
+  return r;
+}
+// Bit l is the predicate of lane l.
+DEVICE u32 ballot(bool p) {
+  u32 r;
+  asm volatile("{\n.reg .pred p;\nsetp.ne.s32 p, %1, 0;\nvote.sync.ballot.b32 %0, p, -1;\n}" : "=r"(r) : "r"((int)p));
   return r;
 }
 DEVICE float warp_sum(float v) {

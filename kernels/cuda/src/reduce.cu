@@ -6,13 +6,23 @@ template <int N, class F> DEVICE void over(int cols, F f) {
   for (int c = tid_x * N; c < cols; c += dim_x * N) f(c);
 }
 
-// out[c] = scale·Σ_s partial[s, c] (+ out[c] with accumulate)
-KERNEL THREADS(256) void col_reduce(Any out, const float *partial, float scale, int accumulate, int stripes, int cols) {
+// out[c] = scale·Σ_s partial[s, c] (+ out[c] with accumulate) for partial [stripes, cols]; the columns from first on are
+// those of rest. Row y of the block adds stripes y, y + dim_y, … and row 0 then adds the rows' sums in order.
+KERNEL THREADS(512) void col_reduce(Any out, Any rest, const float *partial, float scale, int accumulate, int stripes, int cols, int first) {
+  SHARED static float sums[512];
   int c = block_x * dim_x + tid_x;
-  if (c >= cols) return;
   float s = 0;
-  for (int i = 0; i < stripes; i++) s += partial[(i64)i * cols + c];
+  if (c < cols)
+    for (int i = tid_y; i < stripes; i += dim_y) s += partial[(i64)i * cols + c];
+  sums[tid_y * dim_x + tid_x] = s;
+  sync_block();
+  if (tid_y > 0 || c >= cols) return;
+  for (int y = 1; y < dim_y; y++) s += sums[y * dim_x + tid_x];
   s *= scale;
+  if (c >= first) {
+    out = rest;
+    c -= first;
+  }
   put(out, c, accumulate ? at(out, c) + s : s);
 }
 
