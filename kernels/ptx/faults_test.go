@@ -79,7 +79,8 @@ var hopperFaults = []fault{
 // three schedules.
 func TestHopperFaults(t *testing.T) {
 	shape := gemmShape{128, 64, 512}
-	for _, f := range hopperFaults {
+	shown := make([]verdict, len(hopperFaults))
+	for i, f := range hopperFaults {
 		t.Run(f.name, func(t *testing.T) {
 			re := regexp.MustCompile(f.pattern)
 			found := re.FindAllStringSubmatchIndex(hopperGemm, -1)
@@ -92,10 +93,14 @@ func TestHopperFaults(t *testing.T) {
 				_, _, _, _, err := runHopperGemm(t, src, shape, seed)
 				if err := f.check(err); err != nil {
 					t.Errorf("schedule %d: %v", seed, err)
+					continue
 				}
+				shown[i] = verdict{fault: f.name, kernel: "hopper_gemm"}
+				errors.As(err, &shown[i].findings)
 			}
 		})
 	}
+	faultFigures("Faults in a product kernel for Hopper", "One fault at a time in a small kernel written for this, each found on three schedules and under a name that fits", shown)
 }
 
 // check reports how err is not what the fault must lead to.

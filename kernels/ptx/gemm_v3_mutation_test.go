@@ -108,25 +108,31 @@ func TestGemmV3Mutants(t *testing.T) {
 		}
 		sound[key] = got
 	}
-	for i := range gemmV3Mutants {
-		m := &gemmV3Mutants[i]
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			d := brokenV3{&broken{Driver: ptx.NewHopperDriver(1<<30, 1), m: m}}
-			d.Machine.MaxInstructions = 1_000_000
-			got, err := gemmV3Scenario(d, m.kernel, m.scenario)
-			switch {
-			case !d.applied:
-				t.Errorf("not applied: %v", err)
-			case errors.As(err, new(ptx.Findings)):
-				t.Logf("caught by the sanitizer: %.160s", err)
-			case err != nil:
-				t.Errorf("the fault cannot be run: %v", err)
-			case !bytes.Equal(got, sound[m.kernel+m.scenario]):
-				t.Log("caught by its result")
-			default:
-				t.Error("not caught")
-			}
-		})
-	}
+	shown := make([]verdict, len(gemmV3Mutants))
+	t.Run("faults", func(t *testing.T) {
+		for i := range gemmV3Mutants {
+			m := &gemmV3Mutants[i]
+			t.Run(m.name, func(t *testing.T) {
+				t.Parallel()
+				d := brokenV3{&broken{Driver: ptx.NewHopperDriver(1<<30, 1), m: m}}
+				d.Machine.MaxInstructions = 1_000_000
+				got, err := gemmV3Scenario(d, m.kernel, m.scenario)
+				shown[i] = verdict{fault: m.name, kernel: m.kernel}
+				switch {
+				case !d.applied:
+					t.Errorf("not applied: %v", err)
+				case errors.As(err, &shown[i].findings):
+				case err != nil:
+					t.Errorf("the fault cannot be run: %v", err)
+				case !bytes.Equal(got, sound[m.kernel+m.scenario]):
+					shown[i].row = "other bits"
+				}
+				t.Logf("%.160s", shown[i].how())
+				if !shown[i].caught() {
+					t.Error("not caught")
+				}
+			})
+		}
+	})
+	faultFigures("Faults in GEMM version 3", "One fault at a time in the copies, barriers and products of version 3", shown)
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cuda"
-	"github.com/dino-mx/dmx/kernels/optest"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -22,20 +21,6 @@ func (d hopper) Info() cuda.Info {
 	i := d.Driver.Info()
 	i.SMs = d.sms
 	return i
-}
-
-// GEMM version 3 on three schedules: a tile a block, all tiles in one block, and two blocks.
-func TestGemmV3(t *testing.T) {
-	for seed, c := range []struct {
-		sms     int
-		maxWork optest.Option
-	}{{132, optest.MaxWork(20_000_000)}, {1, optest.MaxWork(400_000)}, {2, optest.MaxWork(400_000)}} {
-		t.Run(fmt.Sprintf("schedule %d, %d multiprocessors", seed+1, c.sms), func(t *testing.T) {
-			t.Parallel()
-			b := cuda.New(hopper{ptx.NewHopperDriver(1<<30, uint64(seed+1)), c.sms}, cuda.Versions{Gemm: 3})
-			optest.Run(t, b, optest.Types(tensor.BF16), optest.Only("Gemm"), optest.Named("even"), c.maxWork)
-		})
-	}
 }
 
 // gemmV3 names a product for which each kernel of version 3 is chosen on one multiprocessor: more steps than the ring

@@ -308,39 +308,71 @@ func TestMutants(t *testing.T) {
 		}
 		sound[name] = got
 	}
-	var table strings.Builder
-	caught, byTool := 0, 0
+	shown := make([]verdict, len(mutants))
 	for i := range mutants {
 		m := &mutants[i]
 		d := &broken{Driver: ptx.NewDriver(1<<30, 1), m: m}
 		d.Machine.MaxInstructions = 50_000_000
 		got, err := scenarios[m.scenario](cuda.New(d, cuda.Versions{}))
-		how := "NOT CAUGHT"
-		var found ptx.Findings
+		shown[i] = verdict{fault: m.name, kernel: m.kernel}
 		switch {
 		case !d.applied:
 			t.Errorf("%s: not applied: %v", m.name, err)
 			continue
-		case errors.As(err, &found):
-			caught++
-			byTool++
-			how = fmt.Sprintf("sanitizer: %s", found[0].Kind)
+		case errors.As(err, &shown[i].findings):
 		case err != nil:
 			// The interpreter refused the kernel before it ran: that shows nothing about the sanitizer.
 			t.Errorf("%s: no finding but an error: %v", m.name, err)
 		case !bytes.Equal(got, sound[m.scenario]):
-			if row := failingCase(m); row != "" {
-				caught++
-				how = "operations' table: " + row
-			}
+			shown[i].row = failingCase(m)
 		}
-		t.Logf("%s: %.160s", m.name, how)
-		how, _, _ = strings.Cut(how, "/")
-		fmt.Fprintf(&table, "| %s | %s | %s |\n", m.name, m.kernel, how)
+		t.Logf("%s: %.160s", m.name, shown[i].how())
 	}
-	t.Logf("%d of %d caught, %d of them by the sanitizer", caught, len(mutants), byTool)
+	caught := faultFigures("Faults", "One fault at a time, made by hand in the shipped PTX", shown)
+	t.Logf("%d of %d caught", caught, len(mutants))
 	if caught*100 < len(mutants)*95 {
 		t.Errorf("%d of %d faults caught, want at least 95 %%", caught, len(mutants))
 	}
-	ptx.Figure("Faults", fmt.Sprintf("One fault at a time, made by hand in the shipped PTX: %d of %d caught, %d of them by the sanitizer, the others because the\noperations' table does not accept the result.\n\n| fault | kernel | caught by |\n|---|---|---|\n%s", caught, len(mutants), byTool, table.String()))
+}
+
+// verdict is what became of one fault: the sanitizer's findings or, without any, the row that showed a wrong result.
+type verdict struct {
+	fault, kernel string
+	findings      ptx.Findings
+	row           string
+}
+
+func (v *verdict) caught() bool { return len(v.findings) > 0 || v.row != "" }
+
+func (v *verdict) how() string {
+	switch {
+	case len(v.findings) > 0:
+		return fmt.Sprintf("sanitizer: %s", v.findings[0].Kind)
+	case v.row != "":
+		return "result: " + v.row
+	}
+	return "NOT CAUGHT"
+}
+
+// faultFigures keeps a section of the report and returns how many faults were caught.
+func faultFigures(title, what string, shown []verdict) int {
+	var table strings.Builder
+	caught, byTool := 0, 0
+	for i := range shown {
+		v := &shown[i]
+		if v.caught() {
+			caught++
+		}
+		if len(v.findings) > 0 {
+			byTool++
+		}
+		how, _, _ := strings.Cut(v.how(), "/")
+		fmt.Fprintf(&table, "| %s | %s | %s |\n", v.fault, v.kernel, how)
+	}
+	rest := ""
+	if byTool < caught {
+		rest = ", the others by a wrong result"
+	}
+	ptx.Figure(title, fmt.Sprintf("%s: %d of %d caught, %d of them by the sanitizer%s.\n\n| fault | kernel | caught by |\n|---|---|---|\n%s", what, caught, len(shown), byTool, rest, table.String()))
+	return caught
 }

@@ -27,7 +27,7 @@ var figures struct {
 }
 
 // sections is their order.
-var sections = []string{"Operations", "Kernels", "Faults", "Instructions", "Traffic"}
+var sections = []string{"Operations", "Kernels", "Faults", "Faults in GEMM version 3", "Faults in a product kernel for Hopper", "Instructions", "Traffic"}
 
 // Figure keeps a section of the report.
 func Figure(title, text string) {
