@@ -33,7 +33,7 @@ func fetched(depth int) int { return depth / 4 * 256 }
 // rowsAhead aims at rows of a matrix as they lie in memory, for tiles of the given depth.
 func rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
 	size := elemSize(m.bf16)
-	if rows <= 0 || cols <= 0 || depth < 16 {
+	if rows <= 0 || cols <= 0 || depth < 16 || crowded(m.ld*size, rows) {
 		return stay
 	}
 	chunk := (cols*size + 127) / 128
@@ -43,6 +43,13 @@ func rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
 		chunk: chunk, jump: m.ld*size - 128*chunk,
 		step: uintptr(each * m.ld * size), left: (rows + each - 1) / each,
 	}
+}
+
+// crowded tells that so many rows, stride bytes apart, fall on too few sets of an L2 cache of eight ways to stay there.
+func crowded(stride, rows int) bool {
+	way := l2 / 8
+	apart := min(max(stride&-stride, 64), way)
+	return rows > way/apart*6
 }
 
 // panelAhead aims at a packed panel of the shared B.

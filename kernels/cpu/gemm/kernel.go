@@ -29,6 +29,11 @@ type kernel struct {
 	gather packFunc
 	// panel gathers rows of vecs whole vectors, without gaps.
 	panel, panelBF16 func(dst *float32, src unsafe.Pointer, ld, k int)
+	// strips gathers tiles that lie side by side: of each of k rows tile i takes n elements, from i·n on, and is
+	// written at i·slot, its rows n elements apart. k is a multiple of four; whole vectors are read, so that past the
+	// last tile of the last row lanes-n elements must be readable, and as many are spilled. It fetches rows that lie
+	// far bytes ahead. Nil where a family has no such routine.
+	strips, stripsBF16 stripsFunc
 	// transposeBF16 and gatherBF16 do the same from bf16 storage.
 	transposeBF16, gatherBF16 packFunc
 
@@ -52,6 +57,8 @@ const (
 )
 
 type packFunc func(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
+
+type stripsFunc func(dst *float32, src unsafe.Pointer, ld, n, k, tiles, slot, far int)
 
 func (kn *kernel) nr() int { return kn.lanes * kn.vecs }
 

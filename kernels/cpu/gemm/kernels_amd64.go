@@ -10,6 +10,7 @@ var avx512 = kernel{
 	mr: 14, lanes: 16, vecs: 2, tile: tilesAVX512,
 	transpose: transposeAVX512, gather: gatherAVX512,
 	transposeBF16: transposeBF16AVX512, gatherBF16: gatherBF16AVX512,
+	strips: stripsAVX512, stripsBF16: stripsBF16AVX512,
 	panel: panelAVX512, panelBF16: panelBF16AVX512,
 	finish: finishAVX512,
 	peak:   peakAVX512, peakFlops: 2 * 2 * 28 * 16,
@@ -37,6 +38,7 @@ var avx2 = kernel{
 			gatherGo[uint16](dst, src, ld, n, k, stride, 8)
 		}
 	},
+	strips: stripsAVX2, stripsBF16: stripsBF16AVX2,
 	panel: panelAVX2, panelBF16: panelBF16AVX2,
 	finish: finishAVX2,
 	peak:   peakAVX2, peakFlops: 2 * 2 * 12 * 8,

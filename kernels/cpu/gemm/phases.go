@@ -36,9 +36,8 @@ func (x *packPhase) Do(task, _ int) {
 	}
 	block, first := task/p.tileGroups(), task%p.tileGroups()*packTiles
 	from, to := p.kRange(block)
-	for t := first; t < min(first+packTiles, p.kn.rowTiles(p.m)); t++ {
-		p.packTile(at(p.bufA, (block*p.kn.rowTiles(p.m)+t)*p.tileSlot()), t, from, to)
-	}
+	tiles := p.kn.rowTiles(p.m)
+	p.packTiles(at(p.bufA, (block*tiles+first)*p.tileSlot()), first, min(packTiles, tiles-first), from, to)
 }
 
 // kRange is K block i of the stretch at work.
@@ -50,15 +49,6 @@ func (p *plan) kRange(i int) (from, to int) {
 func (p *plan) sharedPanel(from, to, j int) *float32 {
 	width := roundUp(p.j1-p.j0, p.kn.lanes)
 	return at(p.bufB, (from-p.k0)*width+(j-p.j0)*(to-from))
-}
-
-func (p *plan) packTile(dst *float32, tile, from, to int) {
-	lo, hi := p.kn.rowTile(p.m, tile)
-	if p.transA {
-		p.kn.packRows(dst, p.a.at(from, lo), p.a.ld, hi-lo, to-from, hi-lo, p.a.bf16)
-	} else {
-		p.kn.packCols(dst, p.a.at(lo, from), p.a.ld, hi-lo, to-from, hi-lo, p.a.bf16)
-	}
 }
 
 func (p *plan) packB(dst *float32, from, to, j, end int) {
@@ -145,9 +135,7 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 		if p.sharedA {
 			packed = at(p.bufA, (block*kn.rowTiles(p.m)+first)*slot)
 		} else if !w.packed {
-			for t := range tiles {
-				p.packTile(at(packed, t*slot), first+t, from, to)
-			}
+			p.packTiles(packed, first, tiles, from, to)
 		}
 		if !p.sharedB {
 			p.packB(w.b, from, to, j, end)

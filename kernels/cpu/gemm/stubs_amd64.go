@@ -123,7 +123,13 @@ func gatherBF16AVX512(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 func panelAVX512(dst *float32, src unsafe.Pointer, ld, k int)
 
 //go:noescape
+func stripsAVX512(dst *float32, src unsafe.Pointer, ld, n, k, tiles, slot, far int)
+
+//go:noescape
 func panelBF16AVX512(dst *float32, src unsafe.Pointer, ld, k int)
+
+//go:noescape
+func stripsBF16AVX512(dst *float32, src unsafe.Pointer, ld, n, k, tiles, slot, far int)
 
 //go:noescape
 func finishAVX512(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)
@@ -191,7 +197,13 @@ func gatherBF16AVX2(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
 func panelAVX2(dst *float32, src unsafe.Pointer, ld, k int)
 
 //go:noescape
+func stripsAVX2(dst *float32, src unsafe.Pointer, ld, n, k, tiles, slot, far int)
+
+//go:noescape
 func panelBF16AVX2(dst *float32, src unsafe.Pointer, ld, k int)
+
+//go:noescape
+func stripsBF16AVX2(dst *float32, src unsafe.Pointer, ld, n, k, tiles, slot, far int)
 
 //go:noescape
 func finishAVX2(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)

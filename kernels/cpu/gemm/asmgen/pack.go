@@ -39,6 +39,7 @@ func packAVX512(w *writer) {
 		}
 		w.transpose16("transpose"+suffix+"AVX512", elem)
 		w.gather16("gather"+suffix+"AVX512", elem)
+		w.strips("strips"+suffix+"AVX512", elem)
 		w.panel("panel"+suffix+"AVX512", elem)
 	}
 }
@@ -187,6 +188,7 @@ func packAVX2(w *writer) {
 		}
 		w.transpose8("transpose"+suffix+"AVX2", elem)
 		w.gather8("gather"+suffix+"AVX2", elem)
+		w.strips("strips"+suffix+"AVX2", elem)
 		w.panel("panel"+suffix+"AVX2", elem)
 	}
 }
@@ -298,6 +300,59 @@ func (w *writer) gather8(name string, elem int) {
 	w.op("ADDQ DX, DI")
 	w.op("DECQ CX")
 	w.op("JNZ one")
+	w.line("done:")
+	w.ret()
+}
+
+// strips copies rows that run along several tiles side by side, four rows at a time, so that each line of memory is
+// met once: of every row each tile takes n elements. Loads are whole vectors; what they bring past n the next row's
+// store overwrites.
+func (w *writer) strips(name string, elem int) {
+	w.text(name, "0-64")
+	w.op("MOVQ dst+0(FP), DI")
+	w.op("MOVQ src+8(FP), AX")
+	w.op("MOVQ ld+16(FP), R8")
+	w.op("MOVQ n+24(FP), R9")
+	w.op("MOVQ k+32(FP), CX")
+	w.op("MOVQ slot+48(FP), DX")
+	w.op("SHLQ $%d, R8", elem/2)
+	w.op("SHLQ $2, DX")
+	w.op("SHRQ $2, CX")
+	w.op("JZ done")
+	w.line("loop:")
+	w.op("MOVQ tiles+40(FP), R11")
+	w.op("MOVQ AX, BX")
+	w.op("MOVQ DI, SI")
+	w.line("across:")
+	w.op("MOVQ far+56(FP), R10")
+	w.op("ADDQ BX, R10") // the rows lie too far apart for the processor to foresee
+	w.op("LEAQ (BX)(R8*2), R12")
+	w.op("PREFETCHT0 (R10)")
+	w.op("PREFETCHT0 (R10)(R8*1)")
+	w.op("LEAQ (R10)(R8*2), R10")
+	w.op("PREFETCHT0 (R10)")
+	w.op("PREFETCHT0 (R10)(R8*1)")
+	for i, address := range []string{"(BX)", "(BX)(R8*1)", "(R12)", "(R12)(R8*1)"} {
+		if w.lanes == 16 {
+			w.load16(address, w.r(i), elem, false)
+		} else {
+			w.load8(address, w.r(i), elem)
+		}
+	}
+	w.op("LEAQ (SI)(R9*8), R13")
+	for i, address := range []string{"(SI)", "(SI)(R9*4)", "(R13)", "(R13)(R9*4)"} {
+		w.op("VMOVUPS %s, %s", w.r(i), address)
+	}
+	w.op("LEAQ (BX)(R9*%d), BX", elem)
+	w.op("ADDQ DX, SI")
+	w.op("DECQ R11")
+	w.op("JNZ across")
+	w.op("LEAQ (AX)(R8*4), AX")
+	w.op("MOVQ R9, R10")
+	w.op("SHLQ $4, R10")
+	w.op("ADDQ R10, DI")
+	w.op("DECQ CX")
+	w.op("JNZ loop")
 	w.line("done:")
 	w.ret()
 }

@@ -29,6 +29,7 @@ func stubs() []byte {
 		}
 		for _, elem := range []string{"", "BF16"} {
 			fmt.Fprintf(&b, "\n//go:noescape\nfunc panel%s%s(dst *float32, src unsafe.Pointer, ld, k int)\n", elem, v.name)
+			fmt.Fprintf(&b, "\n//go:noescape\nfunc strips%s%s(dst *float32, src unsafe.Pointer, ld, n, k, tiles, slot, far int)\n", elem, v.name)
 		}
 		fmt.Fprintf(&b, "\n//go:noescape\nfunc finish%s(dst, x, bias, residual, gamma *float32, rowScale float32, n int, accumulate bool)\n", v.name)
 		fmt.Fprintf(&b, "\nfunc peak%s(n int)\n", v.name)
