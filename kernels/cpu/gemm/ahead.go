@@ -3,9 +3,9 @@ package gemm
 import "unsafe"
 
 // ahead is memory that the tiles of a stretch of work fetch into the L2 cache for what comes after it, on the way:
-// rows of chunk·128 bytes, jump bytes apart. Each tile takes a share. The processor foresees the panels that it
-// reads in order; it cannot foresee rows of a wide matrix, nor a panel before the last one ends. Addresses are
-// numbers here: nothing is read through them.
+// rows of chunk·128 bytes, jump bytes apart. Each tile takes a share and moves at on by step. The processor foresees the
+// panels that it reads in order; it cannot foresee rows of a wide matrix, nor a panel before the last one ends. Addresses
+// are numbers here: nothing is read through them. The assembly knows the layout.
 type ahead struct {
 	at          uintptr
 	chunk, jump int
@@ -13,31 +13,23 @@ type ahead struct {
 	left        int     // tiles that still have a share
 }
 
-// stay keeps looking at one line: for a tile without a share.
-var stay = ahead{chunk: 1, jump: -128}
+// stay is nothing to fetch.
+var stay ahead
 
-// take gives the next tile its share.
-func (x *ahead) take(idle *float32) (at uintptr, chunk, jump int) {
-	if x.left <= 0 {
-		return uintptr(unsafe.Pointer(idle)), stay.chunk, stay.jump
-	}
-	at = x.at
-	x.at += x.step
-	x.left--
-	return at, x.chunk, x.jump
-}
+// idle is the cursor of tiles that fetch nothing: they leave it as it is.
+var idle = new(ahead)
 
 // fetched is what a tile can fetch on its way through a depth of K, in bytes.
-func fetched(depth int) int { return depth / 4 * 256 }
+func (kn *kernel) fetched(depth int) int { return depth / kn.unroll * 256 }
 
 // rowsAhead aims at rows of a matrix as they lie in memory, for tiles of the given depth.
-func rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
+func (p *plan) rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
 	size := elemSize(m.bf16)
 	if rows <= 0 || cols <= 0 || depth < 16 || crowded(m.ld*size, rows) {
 		return stay
 	}
 	chunk := (cols*size + 127) / 128
-	each := max(1, fetched(depth)/(128*chunk))
+	each := max(1, p.kn.fetched(depth)/(128*chunk))
 	return ahead{
 		at:    uintptr(m.base) + uintptr((row*m.ld+col)*size),
 		chunk: chunk, jump: m.ld*size - 128*chunk,
@@ -57,10 +49,10 @@ func (p *plan) panelAhead(from, to, j, depth int) ahead {
 	if depth < 16 {
 		return stay
 	}
-	bytes := 4 * p.kn.nr() * (to - from)
+	bytes, each := 4*p.kn.nr()*(to-from), p.kn.fetched(depth)
 	return ahead{
 		at: uintptr(unsafe.Pointer(p.sharedPanel(from, to, j))), chunk: 1 << 40,
-		step: uintptr(fetched(depth)), left: (bytes + fetched(depth) - 1) / fetched(depth),
+		step: uintptr(each), left: (bytes + each - 1) / each,
 	}
 }
 
@@ -81,9 +73,9 @@ func (p *plan) columnsAhead(from, to, j, end int) ahead {
 		return stay
 	}
 	if p.transB {
-		return rowsAhead(&p.b, j, from, end-j, to-from, depth)
+		return p.rowsAhead(&p.b, j, from, end-j, to-from, depth)
 	}
-	return rowsAhead(&p.b, from, j, to-from, end-j, depth)
+	return p.rowsAhead(&p.b, from, j, to-from, end-j, depth)
 }
 
 // blockAhead aims at the rows of A behind a block of tiles.
@@ -95,7 +87,7 @@ func (p *plan) blockAhead(first, tiles, depth int) ahead {
 	row, _ := p.kn.rowTile(p.m, first+tiles)
 	_, end := p.kn.rowTile(p.m, min(first+2*tiles, all)-1)
 	if p.transA {
-		return rowsAhead(&p.a, p.k0, row, p.k1-p.k0, end-row, depth)
+		return p.rowsAhead(&p.a, p.k0, row, p.k1-p.k0, end-row, depth)
 	}
-	return rowsAhead(&p.a, row, p.k0, end-row, p.k1-p.k0, depth)
+	return p.rowsAhead(&p.a, row, p.k0, end-row, p.k1-p.k0, depth)
 }

@@ -106,13 +106,20 @@ func (kn *kernel) rowTile(m, i int) (lo, hi int) {
 	return lo, hi
 }
 
+// run is how many of the tiles from i to end have one height: the first row of tile i, the height, the number.
+func (kn *kernel) run(m, i, end int) (lo, height, same int) {
+	tiles := kn.rowTiles(m)
+	base, more := m/tiles, m%tiles
+	if i < more {
+		return i * (base + 1), base + 1, min(end, more) - i
+	}
+	return i*base + more, base, end - i
+}
+
 func (kn *kernel) rowTiles(m int) int { return (m + kn.mr - 1) / kn.mr }
 
 // roundUp is the least multiple of step that is not below n.
 func roundUp(n, step int) int { return (n + step - 1) / step * step }
-
-// forever is a chunk that never ends.
-const forever = 1 << 62
 
 // at is the address of element i behind p.
 func at(p *float32, i int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*i)) }
@@ -190,9 +197,10 @@ func multiply(kn *kernel, c *float32, ldc int, a, b *float32, m, n, k int, alpha
 		vecs := (cols + kn.lanes - 1) / kn.lanes
 		last := cols - (vecs-1)*kn.lanes
 		panel := at(b, j*k)
-		for i := range tiles {
-			lo, hi := kn.rowTile(m, i)
-			kn.tile[hi-lo][vecs](at(c, lo*ldc+j), at(a, lo*k), panel, ldc, k, last, alpha, how, uintptr(unsafe.Pointer(panel)), forever, 0)
+		for i := 0; i < tiles; {
+			lo, height, same := kn.run(m, i, tiles)
+			kn.tile[height][vecs](at(c, lo*ldc+j), at(a, lo*k), panel, ldc, k, last, alpha, how, idle, same, 4*height*k)
+			i += same
 		}
 	}
 }

@@ -13,11 +13,12 @@ type kernel struct {
 	lanes int // f32 elements of a vector register
 	vecs  int // vectors of columns of the largest tile
 
-	// tile[r][v] multiplies a packed tile of r rows by a packed panel of v vectors into c, as mode says. Of the last
-	// vector only the first last lanes are read and written in c. ldc counts elements. Meanwhile it fetches memory
-	// that will be needed soon into the L2 cache, from ahead on: 256 bytes every four steps of k, leaving out jump
-	// bytes after every chunk·128.
-	tile [][]tileFunc
+	// tile[r][v] multiplies tiles packed tiles of r rows, slot bytes apart, by a packed panel of v vectors, each into
+	// the r rows of c below the one before, as mode says. Of the last vector only the first last lanes are read and
+	// written in c. ldc counts elements. Meanwhile every tile fetches its share of what lies ahead into the L2 cache,
+	// 256 bytes every unroll steps of k.
+	tile   [][]tileFunc
+	unroll int
 
 	// transpose reads up to lanes rows of k contiguous elements and writes, for each k, one vector holding the
 	// element of each row; vectors are stride elements apart. Lanes past the last row are undefined: the writes
@@ -45,7 +46,7 @@ type kernel struct {
 	peakFlops int
 }
 
-type tileFunc func(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+type tileFunc func(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 // mode says what a tile does with the product.
 type mode uint32

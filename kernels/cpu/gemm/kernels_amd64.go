@@ -7,7 +7,7 @@ import "unsafe"
 //go:generate go run ./asmgen
 
 var avx512 = kernel{
-	mr: 14, lanes: 16, vecs: 2, tile: tilesAVX512,
+	mr: 14, lanes: 16, vecs: 2, tile: tilesAVX512, unroll: 4,
 	transpose: transposeAVX512, gather: gatherAVX512,
 	transposeBF16: transposeBF16AVX512, gatherBF16: gatherBF16AVX512,
 	strips: stripsAVX512, stripsBF16: stripsBF16AVX512,
@@ -17,7 +17,7 @@ var avx512 = kernel{
 }
 
 var avx2 = kernel{
-	mr: 6, lanes: 8, vecs: 2, tile: tilesAVX2,
+	mr: 6, lanes: 8, vecs: 2, tile: tilesAVX2, unroll: 8,
 	transpose: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
 		transposeAVX2(dst, src, ld, n, k, stride)
 		if full := k &^ 7; full < k {

@@ -29,13 +29,7 @@ func (p *plan) packStrips(dst *float32, first, tiles, from, to int) {
 		quads = (depth - 1) &^ 3 // strips reads past its last row's end
 	}
 	for t := 0; t < tiles; {
-		lo, hi := p.kn.rowTile(p.m, first+t)
-		height, same := hi-lo, 1
-		for ; t+same < tiles; same++ { // the first tiles may be one row higher
-			if lo, hi := p.kn.rowTile(p.m, first+t+same); hi-lo != height {
-				break
-			}
-		}
+		lo, height, same := p.kn.run(p.m, first+t, first+tiles) // the first tiles may be one row higher
 		strips(at(dst, t*slot), p.a.at(from, lo), p.a.ld, height, quads, same, slot, p.rowsOnTheWay(same*height)*p.a.ld*elemSize(p.a.bf16))
 		for i := range same {
 			p.kn.packRows(at(dst, (t+i)*slot+quads*height), p.a.at(from+quads, lo+i*height), p.a.ld, height, depth-quads, height, p.a.bf16)

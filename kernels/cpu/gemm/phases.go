@@ -96,7 +96,11 @@ type work struct {
 	packed bool     // a is packed already
 	block  *float32 // sums before their epilogue, [rows, innerCols]
 	rows   rowBuffers
+	ahead  *ahead
 }
+
+// aheadSize is the room of an ahead, in floats: a cache line.
+const aheadSize = 16
 
 // work lays out a worker's scratch memory for a block of row tiles.
 func (p *plan) work(worker, tiles int) work {
@@ -111,9 +115,12 @@ func (p *plan) work(worker, tiles int) work {
 		sizeBlock = tiles * p.kn.mr * p.innerCols
 	}
 	sizeA, sizeB, sizeBlock = roundUp(sizeA, 16), roundUp(sizeB, 16), roundUp(sizeBlock, 16)
-	s := p.pool.ScratchF32(worker, sizeA+sizeB+sizeBlock+rowBufferSize(p.innerCols))
-	base := unsafe.SliceData(s)
-	return work{a: base, b: at(base, sizeA), block: at(base, sizeA+sizeB), rows: newRowBuffers(at(base, sizeA+sizeB+sizeBlock), p.innerCols)}
+	s := p.pool.ScratchF32(worker, aheadSize+sizeA+sizeB+sizeBlock+rowBufferSize(p.innerCols))
+	base := at(unsafe.SliceData(s), aheadSize)
+	return work{
+		a: base, b: at(base, sizeA), block: at(base, sizeA+sizeB), rows: newRowBuffers(at(base, sizeA+sizeB+sizeBlock), p.innerCols),
+		ahead: (*ahead)(unsafe.Pointer(unsafe.SliceData(s))),
+	}
 }
 
 // multiply sums columns j to end of a block of row tiles over the stretch of K at work, into the matrix at c, whose
@@ -146,12 +153,12 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 		} else if p.streams {
 			how = stream
 		}
-		next := stay
+		*w.ahead = stay
 		lastPass := p.sharedB && !p.sharedA && to == p.k1 && end == p.j1
 		if !p.sharedB {
-			next = p.columnsAhead(from, to, j, end)
+			*w.ahead = p.columnsAhead(from, to, j, end)
 		} else if lastPass {
-			next = p.blockAhead(first, tiles, depth)
+			*w.ahead = p.blockAhead(first, tiles, depth)
 		}
 		for col := j; col < end; col += nr {
 			cols := min(nr, end-col)
@@ -161,13 +168,13 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 				panel = p.sharedPanel(from, to, col)
 			}
 			if p.sharedB && !lastPass && col+nr < p.j1 {
-				next = p.panelAhead(from, to, col+nr, depth)
+				*w.ahead = p.panelAhead(from, to, col+nr, depth)
 			}
-			for t := range tiles {
-				lo, hi := kn.rowTile(p.m, first+t)
-				line, chunk, jump := next.take(panel)
-				kn.tile[hi-lo][vecs]((*float32)(unsafe.Add(c, 4*((lo-row)*ldc+col-j))), at(packed, t*slot), panel,
-					ldc, depth, cols-(vecs-1)*kn.lanes, p.alpha, how, line, chunk, jump)
+			for t := first; t < first+tiles; {
+				lo, height, same := kn.run(p.m, t, first+tiles)
+				kn.tile[height][vecs]((*float32)(unsafe.Add(c, 4*((lo-row)*ldc+col-j))), at(packed, (t-first)*slot), panel,
+					ldc, depth, cols-(vecs-1)*kn.lanes, p.alpha, how, w.ahead, same, 4*slot)
+				t += same
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // portable is the family in plain Go: a 4×8 tile, each of whose elements is kept in a local array.
 var portable = kernel{
 	mr: 4, lanes: 4, vecs: 2,
-	tile: portableTiles(),
+	tile: portableTiles(), unroll: 4,
 	transpose: func(dst *float32, src unsafe.Pointer, ld, n, k, stride int) {
 		transposeGo[float32](dst, src, ld, n, k, stride)
 	},
@@ -32,8 +32,10 @@ func portableTiles() [][]tileFunc {
 	for r := 1; r <= 4; r++ {
 		t[r] = make([]tileFunc, 3)
 		for v := 1; v <= 2; v++ {
-			t[r][v] = func(c, a, b *float32, ldc, k, last int, alpha float32, m mode, _ uintptr, _, _ int) {
-				tileGo(c, a, b, ldc, k, r, 4*v, 4*(v-1)+last, alpha, m == accumulate)
+			t[r][v] = func(c, a, b *float32, ldc, k, last int, alpha float32, m mode, _ *ahead, tiles, slot int) {
+				for i := range tiles {
+					tileGo(at(c, i*r*ldc), at(a, i*slot/4), b, ldc, k, r, 4*v, 4*(v-1)+last, alpha, m == accumulate)
+				}
 			}
 		}
 	}

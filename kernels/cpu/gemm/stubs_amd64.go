@@ -24,88 +24,88 @@ var tilesAVX512 = [][]tileFunc{nil,
 }
 
 //go:noescape
-func tileAVX512_1x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_1x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_2x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_2x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_3x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_3x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_4x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_4x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_5x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_5x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_6x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_6x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_7x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_7x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_8x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_8x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_9x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_9x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_10x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_10x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_11x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_11x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_12x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_12x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_13x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_13x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_14x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_14x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_1x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_1x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_2x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_2x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_3x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_3x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_4x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_4x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_5x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_5x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_6x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_6x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_7x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_7x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_8x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_8x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_9x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_9x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_10x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_10x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_11x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_11x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_12x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_12x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_13x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_13x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX512_14x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX512_14x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
 func transposeAVX512(dst *float32, src unsafe.Pointer, ld, n, k, stride int)
@@ -146,40 +146,40 @@ var tilesAVX2 = [][]tileFunc{nil,
 }
 
 //go:noescape
-func tileAVX2_1x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_1x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_2x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_2x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_3x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_3x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_4x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_4x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_5x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_5x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_6x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_6x1(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_1x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_1x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_2x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_2x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_3x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_3x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_4x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_4x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_5x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_5x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
-func tileAVX2_6x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)
+func tileAVX2_6x2(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)
 
 //go:noescape
 func transposeAVX2(dst *float32, src unsafe.Pointer, ld, n, k, stride int)

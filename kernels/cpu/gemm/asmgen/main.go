@@ -16,11 +16,15 @@ type isa struct {
 	lanes int
 	regs  int
 	mr    int // tallest tile of two vectors
+
+	// unroll is the number of k steps in the main loop of a tile. AVX2 has twice the instructions for each
+	// multiplication, and what the loop itself takes is felt where another thread shares the core.
+	unroll int
 }
 
 var (
-	avx512 = isa{name: "AVX512", reg: "Z", lanes: 16, regs: 32, mr: 14}
-	avx2   = isa{name: "AVX2", reg: "Y", lanes: 8, regs: 16, mr: 6}
+	avx512 = isa{name: "AVX512", reg: "Z", lanes: 16, regs: 32, mr: 14, unroll: 4}
+	avx2   = isa{name: "AVX2", reg: "Y", lanes: 8, regs: 16, mr: 6, unroll: 8}
 )
 
 func main() {

@@ -19,7 +19,7 @@ func stubs() []byte {
 		fmt.Fprintln(&b, "}")
 		for vecs := 1; vecs <= 2; vecs++ {
 			for rows := 1; rows <= v.mr; rows++ {
-				fmt.Fprintf(&b, "\n//go:noescape\nfunc tile%s_%dx%d(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead uintptr, chunk, jump int)\n", v.name, rows, vecs)
+				fmt.Fprintf(&b, "\n//go:noescape\nfunc tile%s_%dx%d(c, a, b *float32, ldc, k, last int, alpha float32, mode mode, ahead *ahead, tiles, slot int)\n", v.name, rows, vecs)
 			}
 		}
 		for _, what := range []string{"transpose", "gather"} {

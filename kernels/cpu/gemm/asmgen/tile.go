@@ -1,31 +1,31 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
-// unroll is the number of k steps in the main loop of a tile.
-const unroll = 4
-
-// tile writes the micro-kernel of rows × vecs vectors. Register use: two vectors of the B panel, two broadcast
-// elements of the A tile in turn, the rest accumulators. With 14 or 6 rows and two vectors every register of the
-// machine is in use, which is what sets those heights.
+// tile writes the micro-kernel of rows × vecs vectors, which walks down tiles of that height. Register use: two vectors
+// of the B panel, two broadcast elements of the A tile in turn, the rest accumulators. With 14 or 6 rows and two vectors
+// every register of the machine is in use, which is what sets those heights.
 func (w *writer) tile(rows, vecs int) {
 	w.text(fmt.Sprintf("tile%s_%dx%d", w.name, rows, vecs), "0-80")
+	name := fmt.Sprintf("t%d_%d", rows, vecs)
 	w.op("MOVQ c+0(FP), DI")
-	w.op("MOVQ a+8(FP), SI")
-	w.op("MOVQ b+16(FP), BX")
 	w.op("MOVQ ldc+24(FP), DX")
-	w.op("MOVQ k+32(FP), CX")
-	w.op("MOVQ ahead+56(FP), R10")
-	w.op("MOVQ chunk+64(FP), R11")
-	w.op("MOVQ jump+72(FP), R12")
-	w.op("MOVQ R11, R13")
 	w.op("SHLQ $2, DX")
 	acc := func(i, j int) string { return w.r(4 + i*vecs + j) }
 	step := 4 * w.lanes * vecs // bytes of B a k step reads
 
+	w.line(name + "_tile:")
+	w.op("MOVQ a+8(FP), SI")
+	w.op("MOVQ b+16(FP), BX")
+	w.op("MOVQ k+32(FP), CX")
+	w.nextShare(name)
+
 	// The tile of c is fetched while the products are computed; its rows lie far apart.
 	w.op("CMPL mode+52(FP), $2")
-	w.op("JEQ t%d_%d_zero", rows, vecs)
+	w.op("JEQ %s_zero", name)
 	w.op("MOVQ DI, R8")
 	for i := range rows {
 		for x := 0; x < step; x += 64 {
@@ -35,22 +35,21 @@ func (w *writer) tile(rows, vecs int) {
 			w.op("ADDQ DX, R8")
 		}
 	}
-	w.line(fmt.Sprintf("t%d_%d_zero:", rows, vecs))
+	w.line(name + "_zero:")
 	for i := range rows {
 		for j := range vecs {
 			w.zero(acc(i, j))
 		}
 	}
-	name := fmt.Sprintf("t%d_%d", rows, vecs)
 	w.op("MOVQ CX, R9")
-	w.op("SHRQ $2, R9")
+	w.op("SHRQ $%d, R9", bits.TrailingZeros(uint(w.unroll)))
 	w.op("JZ %s_rest", name)
 	w.line(name + "_main:")
-	for u := range unroll {
+	for u := range w.unroll {
 		w.kStep(rows, vecs, u, acc)
 	}
-	w.op("ADDQ $%d, SI", 4*rows*unroll)
-	w.op("ADDQ $%d, BX", step*unroll)
+	w.op("ADDQ $%d, SI", 4*rows*w.unroll)
+	w.op("ADDQ $%d, BX", step*w.unroll)
 	// What comes next is fetched into the L2 cache on the way, two lines at a time, and after so many the next row.
 	for i := range 2 {
 		w.op("PREFETCHT1 (R10)")
@@ -65,7 +64,7 @@ func (w *writer) tile(rows, vecs int) {
 	w.op("DECQ R9")
 	w.op("JNZ %s_main", name)
 	w.line(name + "_rest:")
-	w.op("ANDQ $%d, CX", unroll-1)
+	w.op("ANDQ $%d, CX", w.unroll-1)
 	w.op("JZ %s_store", name)
 	w.line(name + "_one:")
 	w.kStep(rows, vecs, 0, acc)
@@ -89,6 +88,11 @@ func (w *writer) tile(rows, vecs int) {
 			w.op("VMOVUPS %s, %d(DI)", acc(i, j), 4*w.lanes*j)
 		}
 	})
+	w.line(name + "_next:")
+	w.op("MOVQ slot+72(FP), AX")
+	w.op("ADDQ AX, a+8(FP)")
+	w.op("DECQ tiles+64(FP)")
+	w.op("JNZ %s_tile", name)
 	w.ret()
 	w.line(name + "_stream:")
 	w.rows(rows, func(i int) {
@@ -97,7 +101,7 @@ func (w *writer) tile(rows, vecs int) {
 			w.op("VMOVNTPS %s, %d(DI)", acc(i, j), 4*w.lanes*j)
 		}
 	})
-	w.ret()
+	w.op("JMP %s_next", name)
 	w.line(name + "_add:")
 	w.rows(rows, func(i int) {
 		for j := range vecs {
@@ -105,7 +109,7 @@ func (w *writer) tile(rows, vecs int) {
 			w.op("VMOVUPS %s, %d(DI)", acc(i, j), 4*w.lanes*j)
 		}
 	})
-	w.ret()
+	w.op("JMP %s_next", name)
 
 	w.line(name + "_edge:")
 	w.mask()
@@ -117,7 +121,7 @@ func (w *writer) tile(rows, vecs int) {
 			w.store(acc(i, j), 4*w.lanes*j, j == vecs-1)
 		}
 	})
-	w.ret()
+	w.op("JMP %s_next", name)
 	w.line(name + "_edgeadd:")
 	w.rows(rows, func(i int) {
 		for j := range vecs {
@@ -126,7 +130,28 @@ func (w *writer) tile(rows, vecs int) {
 			w.store(acc(i, j), 4*w.lanes*j, j == vecs-1)
 		}
 	})
-	w.ret()
+	w.op("JMP %s_next", name)
+}
+
+// nextShare loads the tile's share of what is fetched ahead into R10 (address), R11 and R13 (chunk) and R12 (jump), and
+// moves the cursor on; its layout is that of the Go struct ahead. A tile without a share looks at its own panel's first
+// line.
+func (w *writer) nextShare(name string) {
+	w.op("MOVQ ahead+56(FP), AX")
+	w.op("MOVQ BX, R10")
+	w.op("MOVQ $1, R11")
+	w.op("MOVQ $-128, R12")
+	w.op("CMPQ 32(AX), $0")
+	w.op("JLE %s_share", name)
+	w.op("MOVQ 0(AX), R10")
+	w.op("MOVQ 8(AX), R11")
+	w.op("MOVQ 16(AX), R12")
+	w.op("MOVQ 24(AX), R8")
+	w.op("ADDQ R10, R8")
+	w.op("MOVQ R8, 0(AX)")
+	w.op("DECQ 32(AX)")
+	w.line(name + "_share:")
+	w.op("MOVQ R11, R13")
 }
 
 // kStep multiplies step u of an unrolled loop into the accumulators.
@@ -143,13 +168,11 @@ func (w *writer) kStep(rows, vecs, u int, acc func(i, j int) string) {
 	}
 }
 
-// rows writes code for every row of c at DI.
+// rows writes code for every row of c at DI, and leaves DI at the row below.
 func (w *writer) rows(n int, f func(i int)) {
 	for i := range n {
 		f(i)
-		if i+1 < n {
-			w.op("ADDQ DX, DI")
-		}
+		w.op("ADDQ DX, DI")
 	}
 }
 
