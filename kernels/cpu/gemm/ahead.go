@@ -78,14 +78,16 @@ func (p *plan) columnsAhead(from, to, j, end int) ahead {
 	return p.rowsAhead(&p.b, from, j, to-from, end-j, depth)
 }
 
-// blockAhead aims at the rows of A behind a block of tiles.
-func (p *plan) blockAhead(first, tiles, depth int) ahead {
+// blockAhead aims at the rows of A that this worker will pack after the block at tile first, supposing that all workers
+// take the blocks in turn.
+func (p *plan) blockAhead(first, depth int) ahead {
 	all := p.kn.rowTiles(p.m)
-	if first+tiles >= all {
+	first += p.pool.Threads() * p.blockTiles
+	if first >= all {
 		return stay
 	}
-	row, _ := p.kn.rowTile(p.m, first+tiles)
-	_, end := p.kn.rowTile(p.m, min(first+2*tiles, all)-1)
+	row, _ := p.kn.rowTile(p.m, first)
+	_, end := p.kn.rowTile(p.m, min(first+p.blockTiles, all)-1)
 	if p.transA {
 		return p.rowsAhead(&p.a, p.k0, row, p.k1-p.k0, end-row, depth)
 	}

@@ -158,7 +158,7 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 		if !p.sharedB {
 			*w.ahead = p.columnsAhead(from, to, j, end)
 		} else if lastPass {
-			*w.ahead = p.blockAhead(first, tiles, depth)
+			*w.ahead = p.blockAhead(first, depth)
 		}
 		for col := j; col < end; col += nr {
 			cols := min(nr, end-col)
