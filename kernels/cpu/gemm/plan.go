@@ -18,7 +18,7 @@ const (
 	// stretch of minKBlock at least.
 	minKBlock = 384
 	residentA = 160 << 10
-	// chunkRows, chunkCols and chunkProduct are the largest m, n and m·n, and chunkDepth the least k, for which K is
+	// chunkRows, chunkCols and chunkProduct are the largest m, width and m·width, and chunkDepth the least k, for which K is
 	// cut into chunks that are multiplied apart: such products have too few tiles to share among threads, and a
 	// long way to go in each.
 	chunkRows    = 512
@@ -74,17 +74,18 @@ type plan struct {
 	partial        matrix // sums over the K groups before this one
 }
 
-// choose decides how to cut the product up.
+// choose decides how to cut the product up. K is cut by the width of the output, not by n: a stretch of its columns
+// then has the same bits as if the whole had been multiplied in one call.
 func (p *plan) choose() {
-	kn := p.kn
+	kn, width := p.kn, p.out.ld
 	p.kBlock = evenBlock(p.k, maxKBlock, 16)
-	if p.n >= p.m {
+	if width >= p.m {
 		p.kBlock = evenBlock(p.k, min(max(residentA/p.m, minKBlock), maxKBlock), 16)
 	}
 	p.colGroup, p.kGroup = p.n, max(p.k, 1)
 	tiles := kn.rowTiles(p.m)
 	panel := kn.nr()
-	if p.m <= chunkRows && p.n <= chunkCols && p.m*p.n <= chunkProduct && p.k >= chunkDepth {
+	if p.m <= chunkRows && width <= chunkCols && p.m*width <= chunkProduct && p.k >= chunkDepth {
 		p.chunkLen = evenBlock(p.k, max(256, min(2*maxKBlock, roundUp(p.k/32, 16))), 16)
 		p.chunks = (p.k + p.chunkLen - 1) / p.chunkLen
 		p.kBlock = evenBlock(p.chunkLen, 256, 16)

@@ -1,6 +1,7 @@
 package gemm
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"testing"
@@ -442,5 +443,34 @@ func TestRunPanicsOnMistakes(t *testing.T) {
 			}()
 			New(p).Run(&g)
 		}()
+	}
+}
+
+// Columns multiplied apart, into their places of one output, have the bits of the whole product: query, key and value
+// of a model whose weights lie apart are computed so.
+func TestColumnsApart(t *testing.T) {
+	p := pool.New(2)
+	defer p.Close()
+	x := New(p)
+	r := tensor.NewRand(7, 1, 2, 3)
+	fill := func(shape ...int) *tensor.Tensor {
+		v := tensor.Zeros(tensor.F32, shape...)
+		for i, f := 0, v.F32(); i < len(f); i++ {
+			f[i] = float32(r.Norm())
+		}
+		return v
+	}
+	// Between n and 3·n rows, n alone would cut K elsewhere; few of everything multiplies chunks of K apart.
+	for _, c := range [][3]int{{1, 384, 384}, {200, 192, 1100}, {1000, 448, 1536}, {3000, 64, 900}, {20, 100, 1300}, {8, 700, 2048}} {
+		m, n, k := c[0], c[1], c[2]
+		a, w, bias := fill(m, k), fill(3*n, k), fill(3*n)
+		whole, apart := tensor.Zeros(tensor.F32, m, 3*n), tensor.Zeros(tensor.F32, m, 3*n)
+		x.Run(&kernels.Gemm{M: m, N: 3 * n, K: k, A: a, B: w, TransB: true, Bias: bias, Out: whole})
+		for i := range 3 {
+			x.Run(&kernels.Gemm{M: m, N: n, K: k, A: a, B: w.Rows(i*n, (i+1)*n), TransB: true, Bias: bias.Rows(i*n, (i+1)*n), Out: apart, OutCol: i * n})
+		}
+		if !bytes.Equal(whole.Bytes(), apart.Bytes()) {
+			t.Errorf("%v: other bits", c)
+		}
 	}
 }
