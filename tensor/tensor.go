@@ -130,9 +130,16 @@ func (t *Tensor) Rows(lo, hi int) *Tensor {
 // Bytes is the raw memory of a host tensor.
 func (t *Tensor) Bytes() []byte {
 	if t.buf.Host == nil && t.n > 0 {
-		panic(fmt.Sprintf("tensor: %s%s lies on %s; download it first", t.dtype, t.shape, t.buf.Device))
+		t.noBytes()
 	}
 	return t.buf.Host[t.off : t.off+t.n*t.dtype.Size()]
+}
+
+func (t *Tensor) noBytes() {
+	if t.buf.Device.Kind == CPU {
+		panic(fmt.Sprintf("tensor: %s%s is used after its memory was given back, or the file it is a view of closed", t.dtype, t.shape))
+	}
+	panic(fmt.Sprintf("tensor: %s%s lies on %s; download it first", t.dtype, t.shape, t.buf.Device))
 }
 
 // F32 is the elements of a host f32 tensor.

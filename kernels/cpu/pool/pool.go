@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -212,6 +213,9 @@ func (p *Pool) await() {
 
 func (p *Pool) serve(w *worker, number int, seen uint32) {
 	defer p.stopped.Done()
+	// Operands may lie in a mapped file. If it is cut off meanwhile, a read is to be a panic, which Run passes on to
+	// its caller, and not the end of the program.
+	debug.SetPanicOnFault(true)
 	for {
 		if !p.spinUntil(func() bool { return p.epoch.Load() != seen }) {
 			w.parked.Store(true)
