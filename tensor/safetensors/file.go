@@ -2,9 +2,13 @@ package safetensors
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
+
+	"github.com/dino-mx/dmx/tensor"
 )
 
 // File is one opened safetensors file whose header has been checked completely. Its methods may be called from
@@ -12,11 +16,15 @@ import (
 type File struct {
 	path   string
 	src    io.ReaderAt
-	closer io.Closer
 	data   int64 // where the data begins
 	infos  []Info
 	byName map[string]int
 	meta   map[string]string
+
+	disk    *os.File    // nil for a source that is not a file of its own
+	opened  os.FileInfo // of disk
+	mapOnce sync.Once
+	mapping *tensor.Mapping // nil before the first View, and where the system refused
 }
 
 // Open opens a file and checks its header. The error names the file and what is wrong with it.
@@ -38,7 +46,7 @@ func Open(path string) (*File, error) {
 		f.Close()
 		return nil, err
 	}
-	out.closer = f
+	out.disk, out.opened = f, st
 	return out, nil
 }
 
@@ -74,12 +82,18 @@ func NewFile(name string, src io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// Close releases the file.
+// Close releases the file and what View mapped of it. Tensors that View gave must not be used afterwards: those who
+// do panic.
 func (f *File) Close() error {
-	if f.closer == nil {
+	if f.disk == nil {
 		return nil
 	}
-	return f.closer.Close()
+	f.mapOnce.Do(func() {}) // too late to map
+	var err error
+	if f.mapping != nil {
+		err = f.mapping.Close()
+	}
+	return errors.Join(err, f.disk.Close())
 }
 
 // Path is the name the file was opened under.

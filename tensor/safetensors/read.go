@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -37,9 +38,10 @@ func Read(src Source, dst map[string]*tensor.Tensor) error {
 		if want, err := byteSize(t.DType, d.Shape()); err != nil || want != t.NumBytes() {
 			return fmt.Errorf("tensor %q: stored as %s%s, wanted as %s%s", t.Name, t.DType, t.Shape, d.DType(), d.Shape())
 		}
-		elem := t.DType.Bits() / 8
-		for lo := 0; lo < d.Len(); lo += chunkBytes / elem {
-			jobs = append(jobs, readJob{info: t, dst: d, conv: conv, lo: lo, hi: min(d.Len(), lo+chunkBytes/elem)})
+		for lo := 0; lo < d.Len(); {
+			hi := stretch(d, lo)
+			jobs = append(jobs, readJob{info: t, dst: d, conv: conv, lo: lo, hi: hi})
+			lo = hi
 		}
 	}
 	if found != len(dst) {
@@ -75,7 +77,20 @@ func ReadTensor(src Source, name string) (*tensor.Tensor, error) {
 	return nil, fmt.Errorf("no tensor %q", name)
 }
 
-const chunkBytes = 1 << 20
+const (
+	// stretchBytes is the size of a huge page. The system clears a page that is touched for the first time; a stretch
+	// that begins and ends with the page finds it in the cache, and no other worker waits for it.
+	stretchBytes = 2 << 20
+	// scratchBytes fit the L2 cache beside what is made of them.
+	scratchBytes = 256 << 10
+)
+
+// stretch is the element of a tensor that the stretch from element lo on ends before.
+func stretch(d *tensor.Tensor, lo int) int {
+	size := d.DType().Size()
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(d.Bytes()))) + uintptr(lo*size)
+	return min(d.Len(), lo+max(1, (stretchBytes-int(at%stretchBytes))/size))
+}
 
 type readJob struct {
 	info   Info
@@ -86,16 +101,17 @@ type readJob struct {
 
 func (j readJob) run(src Source, scratch []byte) error {
 	elem := j.info.DType.Bits() / 8
-	off := int64(j.lo) * int64(elem)
 	if j.conv == nil {
-		return src.Raw(j.info.Name, off, j.dst.Bytes()[j.lo*elem:j.hi*elem])
+		return src.Raw(j.info.Name, int64(j.lo)*int64(elem), j.dst.Bytes()[j.lo*elem:j.hi*elem])
 	}
-	raw := scratch[:(j.hi-j.lo)*elem]
-	if err := src.Raw(j.info.Name, off, raw); err != nil {
-		return err
-	}
-	if err := j.conv(j.dst, j.lo, raw); err != nil {
-		return fmt.Errorf("tensor %q: %w", j.info.Name, err)
+	for lo := j.lo; lo < j.hi; lo += len(scratch) / elem {
+		raw := scratch[:min(len(scratch)/elem, j.hi-lo)*elem]
+		if err := src.Raw(j.info.Name, int64(lo)*int64(elem), raw); err != nil {
+			return err
+		}
+		if err := j.conv(j.dst, lo, raw); err != nil {
+			return fmt.Errorf("tensor %q: %w", j.info.Name, err)
+		}
 	}
 	return nil
 }
@@ -115,7 +131,7 @@ func runJobs(src Source, jobs []readJob) error {
 					return
 				}
 				if jobs[i].conv != nil && scratch == nil {
-					scratch = make([]byte, chunkBytes)
+					scratch = make([]byte, scratchBytes)
 				}
 				if errs[i] = jobs[i].run(src, scratch); errs[i] != nil {
 					failed.Store(true)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/dino-mx/dmx/tensor"
 )
 
 // The file names of Hugging Face model folders.
@@ -134,6 +136,25 @@ func (s *Set) Raw(name string, off int64, dst []byte) error {
 		return fmt.Errorf("no tensor %q", name)
 	}
 	return f.Raw(name, off, dst)
+}
+
+// View is one tensor as it lies in its file; see File.View.
+func (s *Set) View(name string) *tensor.Tensor {
+	f := s.byName[name]
+	if f == nil {
+		return nil
+	}
+	return f.View(name)
+}
+
+// Unchanged says whether the files are what was opened; see File.Unchanged.
+func (s *Set) Unchanged() error {
+	for _, f := range s.files {
+		if err := f.Unchanged(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ParseIndex reads the weight map (tensor to shard file) of an index. Shards are plain file names: a path, or a
