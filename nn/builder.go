@@ -15,6 +15,18 @@ type Builder struct {
 	DType tensor.DType
 	// Train gives parameters that are not frozen gradients. A teacher or an inference model needs none.
 	Train bool
+	// Stored gives the memory of a matrix that exists already, such as the view of a weight file, by the parameter's
+	// name: a tensor of the working type and of the right length on the backend's device. nil has it allocated. A
+	// model that is trained, or whose working type needs master copies, does not ask.
+	Stored func(name string) *tensor.Tensor
+}
+
+// stored is the tensor that a parameter lies in already, or nil.
+func (b Builder) stored(name string) *tensor.Tensor {
+	if b.Stored == nil || b.Train || b.DType == tensor.BF16 {
+		return nil
+	}
+	return b.Stored(name)
 }
 
 // NewTape makes a tape with its own arena, fit for models of this builder.
@@ -68,6 +80,19 @@ func (m *maker) weight(shape ...int) *Weight {
 		return &Weight{Var: autograd.NewParam(nil, nil)}
 	}
 	return &Weight{Var: autograd.NewParam(value, nil), Master: master}
+}
+
+// matrix is weight for one that may be stored already.
+func (m *maker) matrix(name string, rows, cols int) *Weight {
+	if t := m.stored(name); t != nil && m.err == nil {
+		return m.over(t.Reshape(rows, cols))
+	}
+	return m.weight(rows, cols)
+}
+
+// over makes a weight of memory that exists.
+func (m *maker) over(t *tensor.Tensor) *Weight {
+	return &Weight{Var: autograd.NewParam(t, nil), Master: t}
 }
 
 func (m *maker) alloc(dtype tensor.DType, shape []int) *tensor.Tensor {

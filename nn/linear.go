@@ -9,7 +9,9 @@ import (
 // Linear is x·Wᵀ + b. Several linear layers of the file format that read the same input, such as query, key
 // and value, are stacked into one and listed as Parts.
 type Linear struct {
-	W *Weight // [out, in]
+	// W is [out, in], or nil where the parts lie apart because at least one of them was stored (Builder.Stored); such a
+	// layer computes and is not differentiated.
+	W *Weight
 	B *Weight // [out], or nil
 	// Parts are the modules of the file format that this layer computes, by their rows of W.
 	Parts []Part
@@ -36,12 +38,17 @@ type linearPart struct {
 // extra carries depth and marks of the parameters.
 func (m *maker) linear(in int, init Init, extra Param, parts ...linearPart) *Linear {
 	l := &Linear{}
-	out, bias := 0, false
-	for _, p := range parts {
+	out, bias, apart := 0, false, make([]*tensor.Tensor, len(parts))
+	whole := true
+	for i, p := range parts {
 		out += p.out
 		bias = bias || p.bias
+		apart[i] = m.stored(p.name + ".weight")
+		whole = whole && apart[i] == nil
 	}
-	l.W = m.weight(out, in)
+	if whole {
+		l.W = m.weight(out, in)
+	}
 	if bias {
 		l.B = m.weight(out)
 		if m.err == nil {
@@ -49,14 +56,21 @@ func (m *maker) linear(in int, init Init, extra Param, parts ...linearPart) *Lin
 		}
 	}
 	lo := 0
-	for _, p := range parts {
+	for i, p := range parts {
 		part := Part{Name: p.name, Lo: lo, Hi: lo + p.out}
 		w := extra
 		w.Name, w.Kind, w.Init = p.name+".weight", Matrix, init
 		if w.Shape == nil {
 			w.Shape = tensor.Shape{p.out, in}
 		}
-		part.weight = m.param(l.W, part.Lo, part.Hi, w)
+		switch {
+		case whole:
+			part.weight = m.param(l.W, part.Lo, part.Hi, w)
+		case apart[i] != nil:
+			part.weight = m.param(m.over(apart[i].Reshape(p.out, in)), 0, p.out, w)
+		default:
+			part.weight = m.param(m.weight(p.out, in), 0, p.out, w)
+		}
 		if p.bias {
 			b := extra
 			b.Name, b.Kind, b.Shape = p.name+".bias", Bias, tensor.Shape{p.out}
@@ -68,8 +82,17 @@ func (m *maker) linear(in int, init Init, extra Param, parts ...linearPart) *Lin
 		l.Parts = append(l.Parts, part)
 		lo = part.Hi
 	}
+	if !whole && len(parts) == 1 && m.err == nil {
+		l.W = l.Parts[0].weight.Weight
+	}
 	return l
 }
+
+// In is the number of inputs.
+func (l *Linear) In() int { return l.Parts[0].weight.Weight.Master.Dim(1) }
+
+// rows is the part's rows of the weight's master copy.
+func (p *Part) rows() *tensor.Tensor { return p.weight.Weight.Master.Rows(p.weight.Lo, p.weight.Hi) }
 
 // Epilogue is what a Linear does after the product; see autograd.Linear.
 type Epilogue struct {
@@ -82,6 +105,9 @@ type Epilogue struct {
 // Forward computes Residual + RowScale·Gamma·Act(x·Wᵀ + b) with the adapters added to the product. draw keys the
 // adapters' dropout; its zero value switches it off.
 func (l *Linear) Forward(t *autograd.Tape, x *autograd.Var, e Epilogue, draw Draw) *autograd.Var {
+	if l.W == nil {
+		return l.forwardApart(t, x, e, draw)
+	}
 	spec := autograd.Linear{X: x, W: l.W.Var, Act: e.Act, Residual: e.Residual, RowScale: e.RowScale}
 	if l.B != nil {
 		spec.B = l.B.Var
@@ -103,6 +129,27 @@ func (l *Linear) Forward(t *autograd.Tape, x *autograd.Var, e Epilogue, draw Dra
 	h := t.Act(y, e.Act)
 	t.Release(y)
 	return h
+}
+
+// forwardApart multiplies part by part into the columns of one output. Layers of several parts have no epilogue.
+func (l *Linear) forwardApart(t *autograd.Tape, x *autograd.Var, e Epilogue, draw Draw) *autograd.Var {
+	if e != (Epilogue{}) || t.Recording(x.NeedsGrad()) {
+		panic("nn: a layer whose parts lie apart has no epilogue and is not differentiated")
+	}
+	rows := x.Value.Len() / l.In()
+	y := t.New(false, rows, l.Parts[len(l.Parts)-1].Hi)
+	for i := range l.Parts {
+		p := &l.Parts[i]
+		g := kernels.Gemm{M: rows, N: p.Hi - p.Lo, K: l.In(), A: x.Value, B: p.rows(), TransB: true, Out: y.Value, OutCol: p.Lo}
+		if l.B != nil {
+			g.Bias = l.B.Value.Rows(p.Lo, p.Hi)
+		}
+		t.B.Gemm(g)
+	}
+	for _, a := range l.Adapters {
+		a.forward(t, x, y, nil, nil, draw)
+	}
+	return y
 }
 
 // LayerNorm normalises the last dimension.

@@ -47,6 +47,7 @@ type Adapter struct {
 	Lo, Hi  int // rows of the Linear's W
 
 	linear *Linear
+	part   int // of linear
 	id     uint32
 	merged bool
 }
@@ -91,7 +92,7 @@ func (b Builder) AddLoRA(v *ViT, c LoRAConfig) ([]*Adapter, error) {
 	var adapters []*Adapter
 	biases := map[*Param]bool{}
 	for _, l := range v.Linears() {
-		for _, part := range l.Parts {
+		for i, part := range l.Parts {
 			if !c.Match(part.Name) || part.weight.Frozen {
 				continue
 			}
@@ -103,13 +104,13 @@ func (b Builder) AddLoRA(v *ViT, c LoRAConfig) ([]*Adapter, error) {
 				alpha = c.AlphaOf(part.Name)
 			}
 			a := &Adapter{
-				Module: part.Name, Dropout: c.Dropout, Lo: part.Lo, Hi: part.Hi, linear: l, id: uint32(len(adapters)),
+				Module: part.Name, Dropout: c.Dropout, Lo: part.Lo, Hi: part.Hi, linear: l, part: i, id: uint32(len(adapters)),
 			}
 			a.Scale = alpha / float64(r)
 			if c.RSLoRA {
 				a.Scale = alpha / math.Sqrt(float64(r))
 			}
-			in := l.W.Dim(1)
+			in := l.In()
 			a.A, a.B = m.weight(r, in), m.weight(part.Hi-part.Lo, r)
 			init := fanIn(in)
 			if c.Gaussian {
@@ -181,13 +182,13 @@ func (a *Adapter) fold(b kernels.Backend, merge bool) {
 	if !merge {
 		scale = -scale
 	}
-	w := a.linear.W
-	out := w.Master.Rows(a.Lo, a.Hi)
+	part := &a.linear.Parts[a.part]
+	out, w := part.rows(), part.weight
 	b.Gemm(kernels.Gemm{
-		M: a.Hi - a.Lo, N: w.Dim(1), K: a.A.Dim(0), Out: out, A: a.B.Master, B: a.A.Master, Alpha: scale, Accumulate: true,
+		M: a.Hi - a.Lo, N: a.linear.In(), K: a.A.Dim(0), Out: out, A: a.B.Master, B: a.A.Master, Alpha: scale, Accumulate: true,
 	})
-	if w.Value != w.Master {
-		b.Copy(w.Value.Rows(a.Lo, a.Hi), out)
+	if w.Weight.Value != w.Weight.Master {
+		b.Copy(w.Weight.Value.Rows(w.Lo, w.Hi), out)
 	}
 	a.merged = merge
 }

@@ -63,9 +63,10 @@ func (b Builder) NewViT(c ViTConfig) (*ViT, error) {
 		if c.NoEmbedClass {
 			rows--
 		}
-		v.Pos = m.weight(rows, d)
+		const name = "embeddings.position_embeddings"
+		v.Pos = m.matrix(name, rows, d)
 		m.whole(v.Pos, Param{
-			Name: "embeddings.position_embeddings", Shape: tensor.Shape{1, rows, d}, Kind: Position,
+			Name: name, Shape: tensor.Shape{1, rows, d}, Kind: Position,
 			Init: Init{TruncNormal, 0.02},
 		})
 	}
