@@ -124,8 +124,16 @@ func openWeights(file string) (safetensors.Source, io.Closer, error) {
 	return f, f, nil
 }
 
-// Close releases the files.
+// Close releases the files. A model that BuildViews made must not be used afterwards.
 func (c *Checkpoint) Close() error { return c.closer.Close() }
+
+// Unchanged is an error when a weight file was written to since it was opened, as far as its size and time tell.
+func (c *Checkpoint) Unchanged() error {
+	if s, ok := c.closer.(*safetensors.Set); ok {
+		return s.Unchanged()
+	}
+	return nil
+}
 
 // Tensors lists the model's tensors under their Hugging Face names.
 func (c *Checkpoint) Tensors() []safetensors.Info { return c.view.Tensors() }

@@ -34,9 +34,40 @@ func (c *Checkpoint) Report() *Report {
 	return r
 }
 
-// Build makes the model and loads it. The file is checked against the config before anything is allocated.
-// Parameters that the file lacks, where that is allowed, start as the family's initialisation draws them from seed 0.
+// Build makes the model, with memory of its own, and loads it. The file is checked against the config before anything
+// is allocated. Parameters that the file lacks, where that is allowed, start as the family's initialisation draws them
+// from seed 0.
 func (c *Checkpoint) Build(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) {
+	return c.build(b, allow, nil)
+}
+
+// viewBytes is the size from which a matrix stays in the file. Below, a copy costs less than the pages it shares.
+const viewBytes = 64 << 10
+
+// BuildViews is Build for a model that is used and not trained, until the checkpoint is closed. Large matrices that the
+// file holds in the working type stay where they are, as views of the mapped file, if the backend computes on host
+// memory; all else is read as by Build, and the results have the same bits.
+//
+// The file may be replaced meanwhile, but must not be written to: Unchanged tells, and tensor.GuardMapped makes an
+// error of what else ends the program when the file is cut off.
+func (c *Checkpoint) BuildViews(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) {
+	shown := map[string]bool{}
+	if b.Backend.Allocator().Device().Kind == tensor.CPU {
+		b.Stored = func(name string) *tensor.Tensor {
+			e := c.view.entries[name]
+			if e == nil || e.info.NumBytes() < viewBytes || e.info.DType != safetensors.Of(b.DType) {
+				return nil
+			}
+			t := c.view.View(name)
+			shown[name] = t != nil
+			return t
+		}
+	}
+	return c.build(b, allow, shown)
+}
+
+// build makes the model and loads what is not shown.
+func (c *Checkpoint) build(b nn.Builder, allow Allow, shown map[string]bool) (*nn.ViT, *Report, error) {
 	r := c.Report()
 	if err := r.Err(allow.Missing, allow.Unexpected); err != nil {
 		return nil, r, fmt.Errorf("%s: %w", c.Path, err)
@@ -45,12 +76,17 @@ func (c *Checkpoint) Build(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) 
 	if err != nil {
 		return nil, r, err
 	}
-	r, err = c.Load(v.Params, b.Backend, allow)
+	r, err = c.load(v.Params, b.Backend, allow, shown)
 	return v, r, err
 }
 
 // Load fills the parameters of a model from the checkpoint. Parameters of adapters and heads are left alone.
 func (c *Checkpoint) Load(ps *nn.Params, b kernels.Backend, allow Allow) (*Report, error) {
+	return c.load(ps, b, allow, nil)
+}
+
+// load is Load without the parameters that are shown.
+func (c *Checkpoint) load(ps *nn.Params, b kernels.Backend, allow Allow, shown map[string]bool) (*Report, error) {
 	r := c.Report()
 	if err := r.Err(allow.Missing, allow.Unexpected); err != nil {
 		return r, fmt.Errorf("%s: %w", c.Path, err)
@@ -72,7 +108,9 @@ func (c *Checkpoint) Load(ps *nn.Params, b kernels.Backend, allow Allow) (*Repor
 		if !p.Shape.Equal(s.shape) {
 			return r, fmt.Errorf("%s: parameter %s is %s in the model and %s in the config", c.Path, s.name, p.Shape, s.shape)
 		}
-		want = append(want, p)
+		if !shown[s.name] {
+			want = append(want, p)
+		}
 	}
 	if err := readParams(c, b, want); err != nil {
 		return r, fmt.Errorf("%s: %w", c.Path, err)

@@ -119,6 +119,25 @@ func (v *view) Raw(name string, off int64, dst []byte) error {
 	return nil
 }
 
+// View is a tensor that is one stretch of a source tensor that can be shown, or nil.
+func (v *view) View(name string) *tensor.Tensor {
+	src, ok := v.src.(safetensors.Viewer)
+	e := v.entries[name]
+	if !ok || e == nil || len(e.pieces) != 1 || e.pieces[0].fill != nil {
+		return nil
+	}
+	p := e.pieces[0]
+	t := src.View(p.name)
+	if t == nil {
+		return nil
+	}
+	size := int64(t.DType().Size())
+	if p.off%size != 0 || p.n%size != 0 || p.n/size != int64(e.info.Shape.Len()) {
+		return nil
+	}
+	return t.Reshape(t.Len()).Rows(int(p.off/size), int((p.off+p.n)/size)).Reshape(e.info.Shape...)
+}
+
 // floats reads a whole tensor of a source as float32.
 func floats(src safetensors.Source, info safetensors.Info) ([]float32, error) {
 	t := tensor.Zeros(tensor.F32, info.Shape...)

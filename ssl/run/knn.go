@@ -14,6 +14,7 @@ import (
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
 	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/tensor"
 )
 
 // KNNOptions say how a saved backbone is evaluated.
@@ -31,7 +32,7 @@ type KNNOptions struct {
 }
 
 // KNN measures a saved backbone and raw pixels.
-func KNN(ctx context.Context, o KNNOptions) (*KNNSummary, string, error) {
+func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error) {
 	path, err := teacherPath(o.Checkpoint)
 	if err != nil {
 		return nil, "", err
@@ -68,15 +69,19 @@ func KNN(ctx context.Context, o KNNOptions) (*KNNSummary, string, error) {
 		return nil, "", err
 	}
 	defer d.Close()
-	v, _, err := model.Build(nn.Builder{Backend: d.Backend, DType: d.DType}, hf.Allow{})
+	v, _, err := model.BuildViews(nn.Builder{Backend: d.Backend, DType: d.DType}, hf.Allow{})
 	if err != nil {
 		return nil, "", fmt.Errorf("--checkpoint: %w", err)
 	}
+	defer tensor.GuardMapped(&err)()
 	raw, err := rawPixels(ctx, c, d.Backend, im.train, im.eval, transform)
 	if err != nil {
 		return nil, "", err
 	}
 	a, err := knn(ctx, c, d, v, im.train, im.eval, transform)
+	if err == nil {
+		err = model.Unchanged()
+	}
 	if err != nil {
 		return nil, "", err
 	}

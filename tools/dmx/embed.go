@@ -20,6 +20,7 @@ import (
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/run"
+	"github.com/dino-mx/dmx/tensor"
 )
 
 type embedCmd struct {
@@ -39,7 +40,7 @@ type embedCmd struct {
 }
 
 // Run writes one row of features per image, in the order of the data.
-func (c *embedCmd) Run(ctx context.Context, io streams) error {
+func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	if c.BatchSize < 1 {
 		return usageError{fmt.Errorf("--batch-size: %d: expected at least 1", c.BatchSize)}
 	}
@@ -76,10 +77,11 @@ func (c *embedCmd) Run(ctx context.Context, io streams) error {
 	}
 	defer device.Close()
 	b := nn.Builder{Backend: device.Backend, DType: device.DType}
-	v, _, err := m.Build(b, hf.Allow{Missing: c.AllowMissing, Unexpected: c.AllowUnexpected})
+	v, _, err := m.BuildViews(b, hf.Allow{Missing: c.AllowMissing, Unexpected: c.AllowUnexpected})
 	if err != nil {
 		return err
 	}
+	defer tensor.GuardMapped(&err)()
 	if c.Adapter != "" {
 		if err := applyAdapter(ctx, c.Adapter, b, v, io.err); err != nil {
 			return err
@@ -89,7 +91,7 @@ func (c *embedCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	return c.write(ctx, io, src, view, e)
+	return c.write(ctx, io, src, view, e, m)
 }
 
 func applyAdapter(ctx context.Context, name string, b nn.Builder, v *nn.ViT, messages io.Writer) error {
@@ -152,7 +154,7 @@ func wholeView(p *hf.Processor, channels, size int) (*augment.Whole, error) {
 
 // write runs the images through the model. Rows go to a raw file beside the result first; an interrupted run with
 // the same model, data and options goes on behind the last full row.
-func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor) error {
+func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, m *hf.Checkpoint) error {
 	s, err := openSpool(c.Out, c.identity(src, view, e), src.Len(), e.rowLen(), c.Restart)
 	if err != nil {
 		return err
@@ -162,7 +164,7 @@ func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view 
 		fmt.Fprintf(io.err, "continuing behind %d of %d images\n", s.rows, src.Len())
 	}
 	if s.rows < src.Len() {
-		if err := c.extract(ctx, io, src, view, e, s); err != nil {
+		if err := c.extract(ctx, io, src, view, e, m, s); err != nil {
 			return err
 		}
 	}
@@ -179,7 +181,7 @@ func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *extractor) 
 		weightsDigest(e.b.Backend, e.v), e.v.Config, e.b.DType, data.Fingerprint(src), c.Features, c.Layers, view.Config(), e.rowLen())
 }
 
-func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, s *spool) error {
+func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, m *hf.Checkpoint, s *spool) error {
 	loader, err := data.NewLoader(data.LoaderConfig{
 		Source: tail{src, s.rows}, Transform: view, BatchSize: c.BatchSize, KeepLast: true, Epochs: 1, Workers: c.Workers,
 	})
@@ -195,6 +197,9 @@ func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, vie
 			return err
 		}
 		rows, err := e.run(batch.Views[0])
+		if err == nil {
+			err = m.Unchanged() // rows of other weights must not be kept
+		}
 		if err == nil {
 			err = s.append(rows)
 		}
