@@ -5,11 +5,12 @@
 //
 // The model is the first blocks of a ViT-g of DINOv2 (width 1536, SwiGLU of 4096) with random weights, enough of them
 // for a file of 1.1 GB. Every load is a process of its own on a file in the page cache; the sides take turns, round
-// by round, and the figures are medians. Memory is the peak of the resident set during the load, less what the
-// process held before, less the weights.
+// by round, and the figures are medians. Sides are compared that end in the same state. Memory is the peak of the
+// resident set during the load, less what the process held before, less the weights.
 package main
 
 import (
+	"bufio"
 	_ "embed"
 	"errors"
 	"flag"
@@ -22,6 +23,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dino-mx/dmx/bench/peer"
@@ -43,10 +46,11 @@ func main() {
 	rounds := flag.Int("rounds", 7, "loads of each side")
 	models := flag.String("models", "", "folder to keep the models in for another call; by default they are removed")
 	one := flag.String("one", "", "load the model of this folder once and print the figures (the program calls itself so)")
+	views := flag.Bool("views", false, "with -one: leave the weights in the file")
 	flag.Parse()
 	var err error
 	if *one != "" {
-		err = loadOnce(os.Stdout, *one)
+		err = loadOnce(os.Stdout, *one, *views)
 	} else {
 		err = run(*out, *python, *models, *rounds)
 	}
@@ -91,26 +95,52 @@ func run(out, python, models string, rounds int) error {
 				return err
 			}
 		}
-		sides := []*side{{name: "dmx", command: []string{self, "-one", folder}}}
-		for _, way := range []string{"copied", "from_pretrained", "mapped"} {
-			sides = append(sides, &side{name: way, command: []string{python, script, folder, way, threads}})
+		peer := func(name, way, state string) *side {
+			return &side{name: name, state: state, command: []string{python, script, folder, way, threads}}
+		}
+		sides := []*side{
+			{name: "dmx", state: own, command: []string{self, "-one", folder}},
+			peer("load_file and copy", "copied", own),
+		}
+		if c.dtype == safetensors.F32 {
+			sides = append(sides,
+				&side{name: "dmx", state: mapped, command: []string{self, "-one", folder, "-views"}},
+				peer("load_file", "mapped", mapped), peer("from_pretrained", "from_pretrained", mapped))
+		} else {
+			sides = append(sides, peer("from_pretrained", "from_pretrained", own))
+		}
+		st, err := os.Stat(filepath.Join(folder, safetensors.ModelFile))
+		if err != nil {
+			return err
+		}
+		// As much as the largest side takes: f32 weights beside a copy of the file.
+		bytes := int(st.Size()) * (1 + 4*8/c.dtype.Bits()) * 11 / 10
+		var spare reserve
+		if err := spare.fill(bytes); err != nil {
+			return err
 		}
 		for range max(rounds, 1) {
 			for _, s := range sides {
-				if err := s.load(); err != nil {
+				if err := s.load(&spare); err != nil {
+					return err
+				}
+				if err := spare.fill(bytes); err != nil {
 					return err
 				}
 			}
 		}
-		if err := writeTable(&tables, folder, c.dtype, c.blocks, sides); err != nil {
+		if err := spare.release(); err != nil {
 			return err
 		}
+		writeTable(&tables, st.Size(), c.dtype, c.blocks, sides)
 	}
 	head := "# Loading a large model\n\n" + peer.Machine() +
 		fmt.Sprintf("- Command: `go run -tags cpu ./bench/hf/load -rounds %d`; %s threads\n- Peers: %s\n", rounds, threads, versions) +
-		"\ndmx, copied and from_pretrained end with f32 weights in memory of their own: copied is `load_file` and a copy of every tensor into\n" +
-		"an empty parameter, as load_state_dict does; from_pretrained is `AutoModel.from_pretrained`. mapped is `load_file` alone with\n" +
-		"every page touched once: the weights keep the file's type and stay views of the mapped file.\n"
+		"\nSides are compared that end in the same state. Own memory: f32 weights that belong to the process and can be trained;\n" +
+		"`load_file` and copy copies every tensor into an empty parameter, as load_state_dict does. Views: the weights lie in the\n" +
+		"mapped file, and one byte of every page has been read. from_pretrained is `AutoModel.from_pretrained` with dtype float32,\n" +
+		"which keeps views of an f32 file. Before each load as much memory as it takes is given free, so that the time a virtual\n" +
+		"machine's host takes to hand out memory is no part of it.\n"
 	text := head + tables.String()
 	fmt.Print(text)
 	if out == "" {
@@ -136,15 +166,24 @@ func write(folder string, dtype safetensors.DType, blocks int) error {
 	return hf.Save(folder, v, backend, config, nil, hf.SaveOptions{DType: dtype})
 }
 
-// loadOnce loads a model and prints seconds, bytes of weights, and the peak of resident memory above the start.
-func loadOnce(w io.Writer, folder string) error {
+// loadOnce says that it is ready, waits for a line, loads a model and prints seconds, bytes of weights, the peak of
+// resident memory above the start, and the growth of memory that is the process's own.
+func loadOnce(w io.Writer, folder string, views bool) error {
 	backend := cpu.New(cpu.Options{})
 	defer backend.Close()
 	b := nn.Builder{Backend: backend, DType: tensor.F32}
+	fmt.Fprintln(w, ready)
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		return err
+	}
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // the peak starts again
 		return err
 	}
 	before, err := peer.PeakMemory(os.Getpid())
+	if err != nil {
+		return err
+	}
+	ownBefore, err := ownMemory()
 	if err != nil {
 		return err
 	}
@@ -154,43 +193,124 @@ func loadOnce(w io.Writer, folder string) error {
 		return err
 	}
 	defer c.Close()
-	v, _, err := c.Build(b, hf.Allow{})
+	build := c.Build
+	if views {
+		build = c.BuildViews
+	}
+	v, _, err := build(b, hf.Allow{})
 	if err != nil {
 		return err
+	}
+	if views {
+		touch(v)
 	}
 	seconds := time.Since(start).Seconds()
 	after, err := peer.PeakMemory(os.Getpid())
 	if err != nil {
 		return err
 	}
+	ownAfter, err := ownMemory()
+	if err != nil {
+		return err
+	}
 	n, _ := v.Params.Count()
-	fmt.Fprintln(w, seconds, 4*n, after-before)
+	fmt.Fprintln(w, seconds, 4*n, after-before, ownAfter-ownBefore)
 	runtime.KeepAlive(v)
 	return nil
 }
 
+// touch reads one byte of every page of the parameters, as the first use of the model would.
+func touch(v *nn.ViT) {
+	var wait sync.WaitGroup
+	var next atomic.Int64
+	params := v.Params.All()
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			sum := byte(0)
+			for i := int(next.Add(1)) - 1; i < len(params); i = int(next.Add(1)) - 1 {
+				for b := params[i].Value().Bytes(); len(b) > 0; b = b[min(len(b), 4096):] {
+					sum += b[0]
+				}
+			}
+			runtime.KeepAlive(sum)
+		})
+	}
+	wait.Wait()
+}
+
+// ownMemory is the resident memory of this process that no file stands behind, in bytes.
+func ownMemory() (int64, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			var kib int64
+			_, err := fmt.Sscan(rest, &kib)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("/proc/self/status has no RssAnon")
+}
+
+// The states that loads end in.
+const (
+	own    = "own memory"
+	mapped = "views"
+)
+
+// ready is what a side prints when it has prepared everything that is not loading.
+const ready = "ready"
+
 // side is one way to load and what its loads took.
 type side struct {
-	name           string
+	name, state    string
 	command        []string
 	seconds, extra []float64
 	weights        float64
+	own            []float64 // memory of the process's own at the end
 }
 
-func (s *side) load() error {
-	a, err := answer(s.command...)
+// load starts the side, gives it the spare memory when it is ready, and reads its figures.
+func (s *side) load(spare *reserve) error {
+	fail := func(err error) error { return fmt.Errorf("%s: %w", strings.Join(s.command, " "), err) }
+	cmd := exec.Command(s.command[0], s.command[1:]...)
+	cmd.Env, cmd.Stderr = append(os.Environ(), peer.PythonEnv), os.Stderr
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	var seconds, weights, peak float64
-	if _, err := fmt.Sscan(a, &seconds, &weights, &peak); err != nil {
-		return fmt.Errorf("%s: answered %q", s.name, a)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
 	}
-	s.seconds, s.extra, s.weights = append(s.seconds, seconds), append(s.extra, peak-weights), weights
+	if err := cmd.Start(); err != nil {
+		return fail(err)
+	}
+	last := ""
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if last = lines.Text(); last == ready {
+			if err := spare.release(); err != nil {
+				return fail(err)
+			}
+			if _, err := io.WriteString(in, "go\n"); err != nil {
+				return fail(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return fail(err)
+	}
+	var seconds, weights, peak, own float64
+	if _, err := fmt.Sscan(last, &seconds, &weights, &peak, &own); err != nil {
+		return fail(fmt.Errorf("answered %q", last))
+	}
+	s.seconds, s.extra, s.own, s.weights = append(s.seconds, seconds), append(s.extra, peak-weights), append(s.own, own), weights
 	return nil
 }
 
-// answer runs a command and returns the last line it prints.
+// answer runs a command and returns what it prints.
 func answer(command ...string) (string, error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env, cmd.Stderr = append(os.Environ(), peer.PythonEnv), os.Stderr
@@ -198,6 +318,5 @@ func answer(command ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", strings.Join(command, " "), err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1], nil
+	return strings.TrimSpace(string(out)), nil
 }

@@ -1,6 +1,7 @@
 """safetensors and PyTorch as the other side of the loading benchmark: python peer.py FOLDER WAY THREADS
 
-Prints seconds, bytes of weights, and the peak of resident memory above the start in bytes.
+Prints "ready" when all is prepared that is not loading, and waits for a line. Then prints seconds, bytes of weights, the
+peak of resident memory above the start and the growth of memory that is the process's own, in bytes.
 """
 import pathlib
 import sys
@@ -36,8 +37,10 @@ if way == "from_pretrained":
     AutoModel.from_config(small).save_pretrained(small_folder)
     AutoModel.from_pretrained(small_folder)
 
+print("ready", flush=True)
+sys.stdin.readline()
 open("/proc/self/clear_refs", "w").write("5")  # the peak of resident memory starts again
-before = memory("VmRSS")
+before, own = memory("VmRSS"), memory("RssAnon")
 start = time.perf_counter()
 if way == "copied":
     # What load_state_dict does: every tensor is copied into a parameter of the type the model computes in.
@@ -45,13 +48,14 @@ if way == "copied":
     for v in load_file(folder / "model.safetensors").values():
         params.append(torch.empty(v.shape).copy_(v))
 elif way == "mapped":
-    # The tensors stay views of the mapped file; every page is touched once, as the first use would.
     params = list(load_file(folder / "model.safetensors").values())
-    for v in params:
-        v.view(-1).view(torch.uint8)[::4096].sum()
 else:
     params = list(AutoModel.from_pretrained(folder, dtype=torch.float32).parameters())
+if memory("RssAnon") - own < sum(p.numel() * p.element_size() for p in params) // 2:
+    # The tensors are views of the mapped file; every page is touched once, as the first use would.
+    for v in params:
+        v.detach().view(-1).view(torch.uint8)[::4096].sum()
 seconds = time.perf_counter() - start
-peak = memory("VmHWM") - before
+peak, own = memory("VmHWM") - before, memory("RssAnon") - own
 weights = sum(p.numel() * p.element_size() for p in params)
-print(seconds, weights, peak)
+print(seconds, weights, peak, own)
