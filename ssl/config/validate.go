@@ -141,18 +141,9 @@ func (c *Config) checkModel(add addFunc) {
 		add("model.num_attention_heads", fmt.Sprint(m.NumAttentionHeads),
 			fmt.Sprintf("expected a head width that is a multiple of 4 for rotary positions, not %d", d), "change the number of heads")
 	}
-	for _, s := range []struct {
-		key  string
-		size int
-	}{{"crops.global_crops_size", c.Crops.GlobalCropsSize}, {"crops.local_crops_size", c.Crops.LocalCropsSize}, {"model.image_size", m.ImageSize}} {
-		if s.key == "crops.local_crops_size" && c.Crops.LocalCropsNumber == 0 {
-			continue
-		}
-		if s.size%m.PatchSize != 0 {
-			near := max(m.PatchSize, (s.size+m.PatchSize/2)/m.PatchSize*m.PatchSize)
-			add(s.key, fmt.Sprint(s.size), fmt.Sprintf("expected a multiple of the patch size %d", m.PatchSize),
-				fmt.Sprintf("set %s=%d", s.key, near))
-		}
+	if t.CheckpointPath == "" { // else the patch size is the checkpoint's, which CheckPatch is told
+		c.checkPatch(add, m.PatchSize, "")
+		checkMultiple(add, "model.image_size", m.ImageSize, m.PatchSize, "")
 	}
 	if m.RopeTheta == 0 && (m.PosEmbedShift != 0 || m.PosEmbedJitter != 0 || m.PosEmbedRescale != 0) {
 		add("model.rope_theta", "0", "expected rotary positions, which pos_embed_shift, _jitter and _rescale change",
@@ -169,6 +160,30 @@ func (c *Config) checkModel(add addFunc) {
 	if t.FreezeBackboneLayers > m.NumHiddenLayers {
 		add("train.freeze_backbone_layers", fmt.Sprint(t.FreezeBackboneLayers),
 			fmt.Sprintf("expected at most model.num_hidden_layers (%d)", m.NumHiddenLayers), "freeze fewer blocks")
+	}
+}
+
+// CheckPatch checks the sizes of the crops against the patch size of the weights that a run starts from, which key names
+// (train.model_type or train.checkpoint_path). The error is Errors with File "configuration".
+func (c *Config) CheckPatch(patch int, key string) error {
+	var errs Errors
+	c.checkPatch(func(path, value, want, fix string) {
+		errs = append(errs, &Error{File: "configuration", Key: path, Value: value, Want: want, Fix: fix})
+	}, patch, " of the weights of "+key)
+	return errs.or()
+}
+
+func (c *Config) checkPatch(add addFunc, patch int, whose string) {
+	checkMultiple(add, "crops.global_crops_size", c.Crops.GlobalCropsSize, patch, whose)
+	if c.Crops.LocalCropsNumber > 0 {
+		checkMultiple(add, "crops.local_crops_size", c.Crops.LocalCropsSize, patch, whose)
+	}
+}
+
+func checkMultiple(add addFunc, key string, size, patch int, whose string) {
+	if size%patch != 0 {
+		near := max(patch, (size+patch/2)/patch*patch)
+		add(key, fmt.Sprint(size), fmt.Sprintf("expected a multiple of the patch size %d%s", patch, whose), fmt.Sprintf("set %s=%d", key, near))
 	}
 }
 

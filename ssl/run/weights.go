@@ -46,6 +46,10 @@ func openInitial(ctx context.Context, c *config.Config, channels int, say func(l
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
+	if err := c.CheckPatch(w.Config.PatchSize, key); err != nil {
+		w.Close()
+		return nil, err
+	}
 	if w.Config.Channels != channels {
 		if err := w.SetChannels(channels); err != nil {
 			w.Close()

@@ -66,3 +66,25 @@ func TestHubIDFromTheCache(t *testing.T) {
 		t.Errorf("a model that is not there: exit code %d: %s", code, errOut)
 	}
 }
+
+// Crops are cut into the patches of the weights, whatever model.patch_size says.
+func TestCropsFitThePatchesOfTheWeights(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	tiny.pngFolder(t, data)
+	run := func(extra ...string) (int, string) {
+		return trainOn(t, t.TempDir(), data, append(extra, "train.use_pretrained=false", "train.checkpoint_path="+modelDir+"dinov2", "model.patch_size=4")...)
+	}
+	code, errOut := run("crops.global_crops_size=32", "crops.local_crops_size=12")
+	for _, want := range []string{
+		"crops.global_crops_size: 32: expected a multiple of the patch size 14 of the weights of train.checkpoint_path; set crops.global_crops_size=28",
+		"crops.local_crops_size: 12: expected a multiple of the patch size 14 of the weights of train.checkpoint_path; set crops.local_crops_size=14",
+	} {
+		if code != 1 || !strings.Contains(errOut, want) {
+			t.Errorf("exit code %d: %s\nwant %s", code, errOut, want)
+		}
+	}
+	if code, errOut := run("crops.global_crops_size=42", "crops.local_crops_size=14"); code != 0 {
+		t.Errorf("sizes that only the weights fit: exit code %d: %s", code, errOut)
+	}
+}
