@@ -95,41 +95,41 @@ func run(out, python, models string, rounds int) error {
 				return err
 			}
 		}
-		peer := func(name, way, state string) *side {
-			return &side{name: name, state: state, command: []string{python, script, folder, way, threads}}
-		}
-		sides := []*side{
-			{name: "dmx", state: own, command: []string{self, "-one", folder}},
-			peer("load_file and copy", "copied", own),
-		}
-		if c.dtype == safetensors.F32 {
-			sides = append(sides,
-				&side{name: "dmx", state: mapped, command: []string{self, "-one", folder, "-views"}},
-				peer("load_file", "mapped", mapped), peer("from_pretrained", "from_pretrained", mapped))
-		} else {
-			sides = append(sides, peer("from_pretrained", "from_pretrained", own))
-		}
 		st, err := os.Stat(filepath.Join(folder, safetensors.ModelFile))
 		if err != nil {
 			return err
 		}
-		// As much as the largest side takes: f32 weights beside a copy of the file.
-		bytes := int(st.Size()) * (1 + 4*8/c.dtype.Bits()) * 11 / 10
-		var spare reserve
-		if err := spare.fill(bytes); err != nil {
-			return err
+		file := int(st.Size())
+		weights := file * 32 / c.dtype.Bits()
+		peer := func(name, way, state string, needs int) *side {
+			return &side{name: name, state: state, needs: needs, command: []string{python, script, folder, way, threads}}
 		}
+		sides := []*side{
+			{name: "dmx", state: own, needs: weights, command: []string{self, "-one", folder}},
+			peer("load_file and copy", "copied", own, weights),
+		}
+		if c.dtype == safetensors.F32 {
+			sides = append(sides,
+				&side{name: "dmx", state: mapped, command: []string{self, "-one", folder, "-views"}},
+				peer("load_file", "mapped", mapped, 0), peer("from_pretrained", "from_pretrained", mapped, 0))
+		} else {
+			sides = append(sides, peer("from_pretrained", "from_pretrained", own, weights+file))
+		}
+		var spare reserve
 		for range max(rounds, 1) {
 			for _, s := range sides {
+				if err := spare.fill(s.needs); err != nil {
+					return err
+				}
 				if err := s.load(&spare); err != nil {
 					return err
 				}
-				if err := spare.fill(bytes); err != nil {
+				if err := spare.fill(s.needs); err != nil { // at once, before the host has it
 					return err
 				}
 			}
 		}
-		if err := spare.release(); err != nil {
+		if err := spare.release(weights + file); err != nil {
 			return err
 		}
 		writeTable(&tables, st.Size(), c.dtype, c.blocks, sides)
@@ -267,6 +267,7 @@ const ready = "ready"
 type side struct {
 	name, state    string
 	command        []string
+	needs          int // bytes of memory that the load takes anew
 	seconds, extra []float64
 	weights        float64
 	own            []float64 // memory of the process's own at the end
@@ -291,7 +292,7 @@ func (s *side) load(spare *reserve) error {
 	last := ""
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if last = lines.Text(); last == ready {
-			if err := spare.release(); err != nil {
+			if err := spare.release(s.needs); err != nil {
 				return fail(err)
 			}
 			if _, err := io.WriteString(in, "go\n"); err != nil {

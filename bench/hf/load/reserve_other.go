@@ -7,4 +7,4 @@ type reserve struct{}
 
 func (*reserve) fill(int) error { return nil }
 
-func (*reserve) release() error { return nil }
+func (*reserve) release(int) error { return nil }
