@@ -11,6 +11,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	_ "embed"
 	"errors"
 	"flag"
@@ -117,6 +118,17 @@ func run(out, python, models string, rounds int) error {
 		}
 		var spare reserve
 		for range max(rounds, 1) {
+			// All start, and prepare themselves, at once; then one after the other loads while the others sleep.
+			for _, s := range sides {
+				if err := s.start(); err != nil {
+					return err
+				}
+			}
+			for _, s := range sides {
+				if err := s.prepared(); err != nil {
+					return err
+				}
+			}
 			for _, s := range sides {
 				if err := spare.fill(s.needs); err != nil {
 					return err
@@ -271,44 +283,65 @@ type side struct {
 	seconds, extra []float64
 	weights        float64
 	own            []float64 // memory of the process's own at the end
+
+	process *exec.Cmd // of this round
+	in      io.Writer
+	out     *bufio.Scanner
 }
 
-// load starts the side, gives it the spare memory when it is ready, and reads its figures.
-func (s *side) load(spare *reserve) error {
-	fail := func(err error) error { return fmt.Errorf("%s: %w", strings.Join(s.command, " "), err) }
-	cmd := exec.Command(s.command[0], s.command[1:]...)
-	cmd.Env, cmd.Stderr = append(os.Environ(), peer.PythonEnv), os.Stderr
-	in, err := cmd.StdinPipe()
+func (s *side) start() error {
+	s.process = exec.Command(s.command[0], s.command[1:]...)
+	s.process.Env, s.process.Stderr = append(os.Environ(), peer.PythonEnv), os.Stderr
+	in, err := s.process.StdinPipe()
 	if err != nil {
 		return err
 	}
-	out, err := cmd.StdoutPipe()
+	out, err := s.process.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return fail(err)
-	}
-	last := ""
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if last = lines.Text(); last == ready {
-			if err := spare.release(s.needs); err != nil {
-				return fail(err)
-			}
-			if _, err := io.WriteString(in, "go\n"); err != nil {
-				return fail(err)
-			}
+	s.in, s.out = in, bufio.NewScanner(out)
+	return s.fail(s.process.Start())
+}
+
+// prepared waits until the side is ready to load.
+func (s *side) prepared() error {
+	for s.out.Scan() {
+		if s.out.Text() == ready {
+			return nil
 		}
 	}
-	if err := cmd.Wait(); err != nil {
-		return fail(err)
+	return s.fail(cmp.Or(s.out.Err(), s.process.Wait(), errors.New("ended before it was ready")))
+}
+
+// load gives the side the spare memory, has it load, and reads its figures.
+func (s *side) load(spare *reserve) error {
+	if err := spare.release(s.needs); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(s.in, "go\n"); err != nil {
+		return s.fail(err)
+	}
+	last := ""
+	for s.out.Scan() {
+		last = s.out.Text()
+	}
+	if err := s.process.Wait(); err != nil {
+		return s.fail(err)
 	}
 	var seconds, weights, peak, own float64
 	if _, err := fmt.Sscan(last, &seconds, &weights, &peak, &own); err != nil {
-		return fail(fmt.Errorf("answered %q", last))
+		return s.fail(fmt.Errorf("answered %q", last))
 	}
 	s.seconds, s.extra, s.own, s.weights = append(s.seconds, seconds), append(s.extra, peak-weights), append(s.own, own), weights
 	return nil
+}
+
+func (s *side) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", strings.Join(s.command, " "), err)
 }
 
 // answer runs a command and returns what it prints.
