@@ -320,3 +320,59 @@ func FuzzIndex(f *testing.F) {
 		}
 	})
 }
+
+// Every bf16 pattern, NaNs with their payload, becomes the f32 of the same value, whatever the number of elements.
+func TestWidenBF16(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 8, 9, 23, 1 << 16} {
+		raw, out := make([]byte, 2*n), make([]byte, 4*n+4)
+		for i := range n {
+			binary.LittleEndian.PutUint16(raw[2*i:], uint16(i+1<<16-n))
+		}
+		widenBF16(out, raw)
+		for i := range n {
+			if got, want := binary.LittleEndian.Uint32(out[4*i:]), math.Float32bits(tensor.FromBF16(uint16(i+1<<16-n))); got != want {
+				t.Fatalf("%d elements: element %d is %#x, want %#x", n, i, got, want)
+			}
+		}
+		if binary.LittleEndian.Uint32(out[4*n:]) != 0 {
+			t.Errorf("%d elements: writes past the end", n)
+		}
+	}
+}
+
+// Tensors of several stretches, which begin anywhere, are read whole.
+func TestReadOfManyStretches(t *testing.T) {
+	const n = 3<<18 + 5 // elements: 3 MiB of f32 and a little
+	bits := make([]byte, 2*n)
+	for i := range n {
+		binary.LittleEndian.PutUint16(bits[2*i:], uint16(i*2654435761>>7))
+	}
+	f, err := open(file(fmt.Sprintf(`{"a":{"dtype":"BF16","shape":[%d],"data_offsets":[0,%d]}}`, n, 2*n), bits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf, err := tensor.Host.Alloc(4*n + 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tensor.Host.Free(buf)
+	for _, to := range []tensor.DType{tensor.BF16, tensor.F32} {
+		for _, off := range []int{0, 4, 60} {
+			x := tensor.Over(buf, off, to, n)
+			if err := Read(f, map[string]*tensor.Tensor{"a": x}); err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				stored, got := binary.LittleEndian.Uint16(bits[2*i:]), uint32(0)
+				if to == tensor.BF16 {
+					got = uint32(x.BF16()[i]) << 16
+				} else {
+					got = math.Float32bits(x.F32()[i])
+				}
+				if got != uint32(stored)<<16 {
+					t.Fatalf("%s from byte %d: element %d is %#x, want %#x", to, off, i, got, uint32(stored)<<16)
+				}
+			}
+		}
+	}
+}
