@@ -85,7 +85,14 @@ func run(out, python, models string, rounds int) error {
 	if err != nil {
 		return err
 	}
-	var tables strings.Builder
+	text := "# Loading a large model\n\n" + peer.Machine() +
+		fmt.Sprintf("- Command: `go run -tags cpu ./bench/hf/load -rounds %d`; %s threads\n- Peers: %s\n", rounds, threads, versions) +
+		"\nSides are compared that end in the same state. Own memory: f32 weights that belong to the process and can be trained;\n" +
+		"`load_file` and copy copies every tensor into an empty parameter, as load_state_dict does. Views: the weights lie in the\n" +
+		"mapped file, and one byte of every page has been read. from_pretrained is `AutoModel.from_pretrained` with dtype float32,\n" +
+		"which keeps views of an f32 file. Before each load as much memory as it takes is given free, so that the time a virtual\n" +
+		"machine's host takes to hand out memory is no part of it.\n"
+	fmt.Print(text)
 	for _, c := range []struct {
 		dtype  safetensors.DType
 		blocks int
@@ -144,17 +151,11 @@ func run(out, python, models string, rounds int) error {
 		if err := spare.release(weights + file); err != nil {
 			return err
 		}
-		writeTable(&tables, st.Size(), c.dtype, c.blocks, sides)
+		var table strings.Builder
+		writeTable(&table, st.Size(), c.dtype, c.blocks, sides)
+		fmt.Print(table.String())
+		text += table.String()
 	}
-	head := "# Loading a large model\n\n" + peer.Machine() +
-		fmt.Sprintf("- Command: `go run -tags cpu ./bench/hf/load -rounds %d`; %s threads\n- Peers: %s\n", rounds, threads, versions) +
-		"\nSides are compared that end in the same state. Own memory: f32 weights that belong to the process and can be trained;\n" +
-		"`load_file` and copy copies every tensor into an empty parameter, as load_state_dict does. Views: the weights lie in the\n" +
-		"mapped file, and one byte of every page has been read. from_pretrained is `AutoModel.from_pretrained` with dtype float32,\n" +
-		"which keeps views of an f32 file. Before each load as much memory as it takes is given free, so that the time a virtual\n" +
-		"machine's host takes to hand out memory is no part of it.\n"
-	text := head + tables.String()
-	fmt.Print(text)
 	if out == "" {
 		return nil
 	}
