@@ -111,6 +111,16 @@ func gradSquares(lengths []int) func(r *row) {
 		y := r.outStat("out", 3)
 		table := bind(entries)
 		r.call = func(b kernels.Backend) { b.GradSquares(y.t, table()) }
+		r.unmoved = func() int64 {
+			n := int64(0)
+			for _, e := range entries {
+				n += e.param.moved() + e.m.moved() + e.v.moved() + e.ema.moved() + e.half.moved() + e.ema16.moved()
+				if e.Skip {
+					n += e.grad.moved()
+				}
+			}
+			return n
+		}
 		r.flops = r.work
 		r.bound = func() {
 			n := [3]int{}
@@ -132,6 +142,15 @@ func adamw(lengths []int, step int, finite float64) func(r *row) {
 		scale.val[1] *= finite // the empty group, so that only looking at every scale helps
 		table := bind(entries)
 		r.call = func(b kernels.Backend) { b.AdamW(table(), scale.t, s) }
+		r.unmoved = func() int64 {
+			n := int64(0)
+			for _, e := range entries {
+				if e.Frozen || e.Skip {
+					n += e.param.moved()/2 + e.grad.moved() + e.m.moved() + e.v.moved() // read for the teacher only
+				}
+			}
+			return n
+		}
 		r.flops = r.work
 		r.bound = func() {
 			if math.IsNaN(finite) {

@@ -345,6 +345,17 @@ func ropeRow(tokens, heads, d int, inverse bool) *spec {
 		index := r.index("index", list, tokens)
 		qkv := r.inout("qkv", r.dtype, normal(2), tokens, 3*heads*d)
 		r.call = func(b kernels.Backend) { b.RoPE(qkv.t, cos.t, sin.t, index.t, heads, inverse) }
+		r.unmoved = func() int64 { // v, and tokens left alone
+			n := int64(0)
+			for _, at := range list {
+				if at < 0 {
+					n += 3
+				} else {
+					n++
+				}
+			}
+			return 2 * n * int64(heads*d*qkv.t.DType().Size())
+		}
 		r.bound = func() {
 			inner := heads * d
 			each(qkv, func(i int) float64 {

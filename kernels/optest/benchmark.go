@@ -46,13 +46,23 @@ func Benchmark(b *testing.B, be kernels.Backend, opts ...Option) {
 func (r *row) bytes() int64 {
 	n := int64(0)
 	for _, o := range r.operands {
-		size := int64(o.t.NumBytes())
-		switch {
-		case o.half, o.role == in, o.role == out:
-			n += size
-		case o.role == inout:
-			n += 2 * size
-		}
+		n += o.moved()
+	}
+	if r.unmoved != nil {
+		n -= r.unmoved()
 	}
 	return n
+}
+
+// moved is the bytes of reading and writing an operand as its role says; 0 for none.
+func (o *operand) moved() int64 {
+	switch {
+	case o == nil:
+		return 0
+	case o.half, o.role == in, o.role == out:
+		return int64(o.t.NumBytes())
+	case o.role == inout:
+		return 2 * int64(o.t.NumBytes())
+	}
+	return 0
 }

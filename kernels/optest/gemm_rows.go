@@ -97,9 +97,19 @@ func gemmRows() []*spec {
 			add("even", c)
 		}
 	}
+	// Every epilogue in every layout: they are kernels of their own. With K cut it is another kernel that finishes.
 	for _, c := range gemmEpilogues() {
-		c.gemmCase.m, c.gemmCase.n, c.gemmCase.k, c.gemmCase.transB, c.gemmCase.even = 18, 36, 24, true, true
-		add("even, "+c.name, c.gemmCase)
+		for _, l := range layouts {
+			c.gemmCase.m, c.gemmCase.n, c.gemmCase.k, c.gemmCase.even = 18, 36, 24, true
+			c.gemmCase.transA, c.gemmCase.transB = l.transA, l.transB
+			add("even, "+c.name, c.gemmCase)
+		}
+	}
+	for _, a := range activations[1:] {
+		for _, n := range []int{12, 13} {
+			add("cut, "+a.name, gemmCase{m: 9, n: n, k: 2056, transB: true, even: true, bias: true, pre: true, act: a.act, gradOf: true, actGrad: a.act,
+				residual: true, gamma: true, rowScale: true, accumulate: true})
+		}
 	}
 	for i, c := range layouts {
 		c.even, c.aCol, c.bCol = true, 8, 16

@@ -19,8 +19,8 @@ func koleoRows() []*spec {
 		heights := []int{2, 5, 9, 17, 33}
 		list = append(list, rowsOf("KoLeo", kernels.KoLeoFLOPs, []shape2{{heights[i%5], e + 1}, {max(e, 2), heights[(i+2)%5]}}, koleo)...)
 	}
-	list = append(list, rowsOf("KoLeo", kernels.KoLeoFLOPs, []shape2{{1, 33}}, koleo)...)
-	gradients(list[len(list)-2*len(edges)-1:])
+	list = append(list, rowsOf("KoLeo", kernels.KoLeoFLOPs, []shape2{{1, 33}, {3, 300}, {3, 1100}}, koleo)...)
+	gradients(list[len(list)-2*len(edges)-3:])
 	return append(list, benchOf("KoLeo", kernels.KoLeoFLOPs, shape2{256, 384}, koleo)...)
 }
 

@@ -190,6 +190,7 @@ func crossEntropyRows() []*spec {
 		add("height", crossCase{students: e, teachers: 1 + i%5, prototypes: 40 + i, pairs: 1 + i%3, centred: i%2 == 1})
 	}
 	add("wide", crossCase{students: 3, teachers: 2, prototypes: 4099, pairs: 2, centred: true})
+	add("wide", crossCase{students: 2, teachers: 1, prototypes: 1028, pairs: 1, centred: true})
 	add("wide", crossCase{students: 2, teachers: 2, prototypes: 65536, pairs: 1})
 	add("in place", crossCase{students: 6, teachers: 4, prototypes: 130, pairs: 2, centred: true, inPlace: true})
 	add("loss only", crossCase{students: 6, teachers: 4, prototypes: 131, pairs: 2, noGrad: true})
@@ -233,6 +234,24 @@ func (c crossCase) build(r *row) {
 			Centre: tensorOf(teacher.centre), SInvTemp: student.invTemp, TInvTemp: teacher.invTemp,
 			Starts: first.t, Rows: list.t, Weights: weights.t,
 		})
+	}
+	r.unmoved = func() int64 { // teachers that no student meets, and students that meet none
+		met := make([]bool, c.teachers)
+		for _, q := range rows {
+			met[q] = true
+		}
+		n := int64(0)
+		for _, m := range met {
+			if !m {
+				n += teacher.x.moved()/int64(c.teachers) + tlse.moved()/int64(c.teachers)
+			}
+		}
+		for i := range c.students {
+			if starts[i] == starts[i+1] {
+				n += int64(c.prototypes*student.x.t.DType().Size()) + slse.moved()/int64(c.students)
+			}
+		}
+		return n
 	}
 	r.bound = func() {
 		for n := range c.students {

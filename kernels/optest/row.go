@@ -45,6 +45,8 @@ type row struct {
 	bound func()
 	// verify checks what a bound cannot say, on the downloaded results.
 	verify func() error
+	// unmoved is the bytes of operands that the operation need not move; nil for none.
+	unmoved func() int64
 	// plain says that a plain implementation keeps matrices inside the operation in the working type.
 	plain bool
 }

@@ -31,7 +31,7 @@ func matrices() []shape2 {
 	for i, e := range edges {
 		list = append(list, shape2{heights[i%len(heights)], e}, shape2{e, heights[(i+1)%len(heights)]})
 	}
-	return append(list, shape2{2, 255}, shape2{3, 256}, shape2{2, 257}, shape2{5, 384}, shape2{2, 1000}, shape2{3, 1025}, shape2{1, 4099}, shape2{130, 67})
+	return append(list, shape2{2, 255}, shape2{3, 256}, shape2{2, 257}, shape2{5, 384}, shape2{2, 1000}, shape2{3, 1025}, shape2{1, 4099}, shape2{130, 67}, shape2{2, 1028})
 }
 
 // rowsOf makes one row of each shape for an operation whose work is flops an element.

@@ -58,7 +58,7 @@ func writeReport(path string, took time.Duration) error {
 	fmt.Fprintf(&b, `# The CUDA kernels without a GPU
 
 Written by: just emulation
-On: %s, %d threads, %s, %s, in %d s
+On: %s, GOMAXPROCS %d, %s, %s, in %d s
 
 What the shipped PTX does when kernels/ptx executes it, instruction by instruction, under its sanitizer. A finding is a race, an
 access out of bounds or misaligned, a read of what nobody wrote, a wrong barrier or mask, or a deadlock.
