@@ -44,12 +44,10 @@ func (w *writer) tile(rows, vecs int) {
 	w.op("MOVQ CX, R9")
 	w.op("SHRQ $%d, R9", bits.TrailingZeros(uint(w.unroll)))
 	w.op("JZ %s_rest", name)
+	w.op("TESTQ R13, R13")
+	w.op("JZ %s_plain", name)
 	w.line(name + "_main:")
-	for u := range w.unroll {
-		w.kStep(rows, vecs, u, acc)
-	}
-	w.op("ADDQ $%d, SI", 4*rows*w.unroll)
-	w.op("ADDQ $%d, BX", step*w.unroll)
+	w.kSteps(rows, vecs, acc)
 	// What comes next is fetched into the L2 cache on the way, two lines at a time, and after so many the next row.
 	for i := range 2 {
 		w.op("PREFETCHT1 (R10)")
@@ -63,6 +61,11 @@ func (w *writer) tile(rows, vecs int) {
 	}
 	w.op("DECQ R9")
 	w.op("JNZ %s_main", name)
+	w.op("JMP %s_rest", name)
+	w.line(name + "_plain:")
+	w.kSteps(rows, vecs, acc)
+	w.op("DECQ R9")
+	w.op("JNZ %s_plain", name)
 	w.line(name + "_rest:")
 	w.op("ANDQ $%d, CX", w.unroll-1)
 	w.op("JZ %s_store", name)
@@ -134,13 +137,10 @@ func (w *writer) tile(rows, vecs int) {
 }
 
 // nextShare loads the tile's share of what is fetched ahead into R10 (address), R11 and R13 (chunk) and R12 (jump), and
-// moves the cursor on; its layout is that of the Go struct ahead. A tile without a share looks at its own panel's first
-// line.
+// moves the cursor on; its layout is that of the Go struct ahead. R13 is 0 for a tile without a share.
 func (w *writer) nextShare(name string) {
 	w.op("MOVQ ahead+56(FP), AX")
-	w.op("MOVQ BX, R10")
-	w.op("MOVQ $1, R11")
-	w.op("MOVQ $-128, R12")
+	w.op("XORQ R13, R13")
 	w.op("CMPQ 32(AX), $0")
 	w.op("JLE %s_share", name)
 	w.op("MOVQ 0(AX), R10")
@@ -150,8 +150,17 @@ func (w *writer) nextShare(name string) {
 	w.op("ADDQ R10, R8")
 	w.op("MOVQ R8, 0(AX)")
 	w.op("DECQ 32(AX)")
-	w.line(name + "_share:")
 	w.op("MOVQ R11, R13")
+	w.line(name + "_share:")
+}
+
+// kSteps multiplies the steps of an unrolled loop.
+func (w *writer) kSteps(rows, vecs int, acc func(i, j int) string) {
+	for u := range w.unroll {
+		w.kStep(rows, vecs, u, acc)
+	}
+	w.op("ADDQ $%d, SI", 4*rows*w.unroll)
+	w.op("ADDQ $%d, BX", 4*w.lanes*vecs*w.unroll)
 }
 
 // kStep multiplies step u of an unrolled loop into the accumulators.
