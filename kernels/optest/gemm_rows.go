@@ -105,6 +105,14 @@ func gemmRows() []*spec {
 			add("even, "+c.name, c.gemmCase)
 		}
 	}
+	// Three steps of 64 in K, from which on version 3 takes its narrower tile.
+	for i, c := range gemmEpilogues() {
+		for _, n := range []int{36, 37} {
+			c.gemmCase.m, c.gemmCase.n, c.gemmCase.k, c.gemmCase.even = 18, n, 136, true
+			c.gemmCase.transA, c.gemmCase.transB = layouts[i%4].transA, layouts[i%4].transB
+			add("even, "+c.name, c.gemmCase)
+		}
+	}
 	for _, a := range activations[1:] {
 		for _, n := range []int{12, 13} {
 			add("cut, "+a.name, gemmCase{m: 9, n: n, k: 2056, transB: true, even: true, bias: true, pre: true, act: a.act, gradOf: true, actGrad: a.act,
