@@ -297,6 +297,29 @@ func FuzzFile(f *testing.F) {
 				t.Fatalf("%s was read as %s", i, x)
 			}
 		}
+		// The same as a file: what it shows is what is read.
+		path := filepath.Join(t.TempDir(), "x.safetensors")
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		disk, err := Open(path)
+		if err != nil {
+			t.Fatalf("the same bytes in a file: %v", err)
+		}
+		defer disk.Close()
+		for _, i := range disk.Tensors() {
+			v := disk.View(i.Name)
+			if v == nil {
+				continue
+			}
+			x, err := ReadTensor(disk, i.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.DType() != x.DType() || !v.Shape().Equal(x.Shape()) || !bytes.Equal(v.Bytes(), x.Bytes()) {
+				t.Fatalf("%s is shown as %s and read as %s", i, v, x)
+			}
+		}
 	})
 }
 
