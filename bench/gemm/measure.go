@@ -30,8 +30,8 @@ type result struct {
 }
 
 const (
-	// window is how long a contestant runs in one round, after a quarter of that untimed: on a virtual machine a
-	// processor that slept takes milliseconds to come back.
+	// window is how long a contestant runs in one round, after as long untimed: on a virtual machine a processor that
+	// slept takes milliseconds to come back.
 	window = 30 * time.Millisecond
 	// rest lets the threads of the one before fall asleep: OpenBLAS's look for work for 26 ms.
 	rest = 40 * time.Millisecond
@@ -62,7 +62,7 @@ func measure(s shape, threads, rounds int, contestants []contestant) (result, er
 			if i == 0 {
 				peak = gemm.PeakGFLOPS(threads)
 			}
-			if _, err := c.time(max(1, times[i]/4)); err != nil {
+			if _, err := c.time(times[i]); err != nil {
 				return r, err
 			}
 			d, err := c.time(times[i])
