@@ -75,18 +75,27 @@ func run(isaName, out, python string, rounds int, only string) error {
 		defer f.Close()
 		w = io.MultiWriter(f, os.Stdout)
 	}
-	t := newTable(w, isa, contestants, "go run -tags cpu ./bench/gemm "+peer.ShownArgs())
+	// A round is the whole table: what a neighbour on the machine does for a few seconds meets one round of some rows,
+	// and not all rounds of one.
+	var rows []*row
 	for _, threads := range []int{1, 2} {
 		for _, s := range shapes() {
-			if !strings.Contains(s.name(), only) {
-				continue
+			if strings.Contains(s.name(), only) {
+				rows = append(rows, &row{shape: s, threads: threads})
 			}
-			r, err := measure(s, threads, rounds, contestants)
-			if err != nil {
-				return fmt.Errorf("%s, %d threads: %w", s.name(), threads, err)
-			}
-			t.row(r)
 		}
+	}
+	for round := range rounds {
+		for _, r := range rows {
+			if err := r.measure(contestants); err != nil {
+				return fmt.Errorf("%s, %d threads: %w", r.name(), r.threads, err)
+			}
+		}
+		log.Printf("round %d of %d", round+1, rounds)
+	}
+	t := newTable(w, isa, contestants, "go run -tags cpu ./bench/gemm "+peer.ShownArgs())
+	for _, r := range rows {
+		t.row(r)
 	}
 	t.summary()
 	return nil

@@ -20,14 +20,18 @@ type contestant interface {
 	close()
 }
 
-// result is one row: speeds in 10⁹ operations a second, one for each contestant, ours first.
-type result struct {
+// row is what the rounds so far have measured of one shape.
+type row struct {
 	shape
 	threads int
-	speed   []float64
-	peak    float64
-	share   float64 // of the peak measured in the same round
+	speeds  [][]float64 // 10⁹ operations a second, by contestant and round, ours first
+	shares  []float64   // ours, of the peak measured in the same round
 }
+
+// speed is the median of contestant i.
+func (r *row) speed(i int) float64 { return peer.Median(r.speeds[i]) }
+
+func (r *row) share() float64 { return peer.Median(r.shares) }
 
 const (
 	// window is how long a contestant runs in one round, after as long untimed: on a virtual machine a processor that
@@ -37,51 +41,55 @@ const (
 	rest = 40 * time.Millisecond
 )
 
-func measure(s shape, threads, rounds int, contestants []contestant) (result, error) {
-	r := result{shape: s, threads: threads}
+// heavyRounds is enough for products that take a second and more; what fills their operands takes longer than they do,
+// so that their rounds follow each other.
+const heavyRounds = 3
+
+// measure adds one round to a row.
+func (r *row) measure(contestants []contestant) error {
+	if r.speeds == nil {
+		r.speeds = make([][]float64, len(contestants))
+	}
+	rounds := 1
+	if r.flops() > 2e10 {
+		rounds = heavyRounds
+		if len(r.shares) > 0 {
+			return nil
+		}
+	}
 	times := make([]int, len(contestants))
 	for i, c := range contestants {
-		if err := c.prepare(s, threads); err != nil {
-			return r, err
+		if err := c.prepare(r.shape, r.threads); err != nil {
+			return err
 		}
 		d, err := c.time(1)
 		if err != nil {
-			return r, err
+			return err
 		}
 		times[i] = max(1, int(window/d))
 	}
-	if s.flops() > 2e10 {
-		rounds = min(rounds, 3)
-	}
-	speeds := make([][]float64, len(contestants))
-	var peaks, shares []float64
 	for range rounds {
 		for i, c := range contestants {
 			time.Sleep(rest)
 			var peak float64
 			if i == 0 {
-				peak = gemm.PeakGFLOPS(threads)
+				peak = gemm.PeakGFLOPS(r.threads)
 			}
 			if _, err := c.time(times[i]); err != nil {
-				return r, err
+				return err
 			}
 			d, err := c.time(times[i])
 			if err != nil {
-				return r, err
+				return err
 			}
-			g := s.flops() * float64(times[i]) / float64(d.Nanoseconds())
-			speeds[i] = append(speeds[i], g)
+			g := r.flops() * float64(times[i]) / float64(d.Nanoseconds())
+			r.speeds[i] = append(r.speeds[i], g)
 			if i == 0 {
-				peak = max(peak, gemm.PeakGFLOPS(threads))
-				peaks, shares = append(peaks, peak), append(shares, g/peak)
+				r.shares = append(r.shares, g/max(peak, gemm.PeakGFLOPS(r.threads)))
 			}
 		}
 	}
-	for _, v := range speeds {
-		r.speed = append(r.speed, peer.Median(v))
-	}
-	r.peak, r.share = peer.Median(peaks), peer.Median(shares)
-	return r, nil
+	return nil
 }
 
 // ours is the engine's product.

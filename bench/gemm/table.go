@@ -9,11 +9,11 @@ import (
 	"github.com/dino-mx/dmx/kernels/cpu/vec"
 )
 
-// table prints results as Markdown while they come.
+// table prints rows as Markdown.
 type table struct {
 	w           io.Writer
 	contestants []contestant
-	rows        []result
+	rows        []*row
 }
 
 func newTable(w io.Writer, isa vec.ISA, contestants []contestant, command string) *table {
@@ -24,7 +24,7 @@ func newTable(w io.Writer, isa vec.ISA, contestants []contestant, command string
 	for _, c := range contestants[1:] {
 		fmt.Fprintf(w, "- Against: %s\n", c.name())
 	}
-	fmt.Fprint(w, "\nSpeeds are GFLOP/s, medians over rounds in which all take turns. Peak is a loop of multiply-adds on registers, measured\nbefore and after each of dmx's turns. Rows are M x N x K; the first letter says whether A lies transposed in memory, the\nsecond B.\n")
+	fmt.Fprint(w, "\nSpeeds are GFLOP/s, medians over rounds of the whole table in which all take turns. Peak is a loop of multiply-adds on registers, measured\nbefore and after each of dmx's turns. Rows are M x N x K; the first letter says whether A lies transposed in memory, the\nsecond B.\n")
 	head, line := "\n| product | kind | threads | dmx | of peak |", "|---|---|---|---|---|"
 	for _, c := range contestants[1:] {
 		short := strings.Fields(c.name())[0]
@@ -35,11 +35,12 @@ func newTable(w io.Writer, isa vec.ISA, contestants []contestant, command string
 	return t
 }
 
-func (t *table) row(r result) {
+func (t *table) row(r *row) {
 	t.rows = append(t.rows, r)
-	fmt.Fprintf(t.w, "| %s | %s | %d | %.0f | %.0f %% |", r.name(), r.what, r.threads, r.speed[0], 100*r.share)
-	for _, v := range r.speed[1:] {
-		fmt.Fprintf(t.w, " %.0f | %.2f |", v, r.speed[0]/v)
+	fmt.Fprintf(t.w, "| %s | %s | %d | %.0f | %.0f %% |", r.name(), r.what, r.threads, r.speed(0), 100*r.share())
+	for i := range t.contestants[1:] {
+		v := r.speed(i + 1)
+		fmt.Fprintf(t.w, " %.0f | %.2f |", v, r.speed(0)/v)
 	}
 	fmt.Fprintln(t.w)
 }
@@ -53,15 +54,16 @@ func (t *table) summary() {
 	least, worst := 2.0, ""
 	ratios := make([][]float64, len(t.contestants))
 	for _, r := range t.rows {
-		all = append(all, r.share)
+		share := r.share()
+		all = append(all, share)
 		if r.m >= 1000 {
-			large = append(large, r.share)
-			if r.share < least {
-				least, worst = r.share, fmt.Sprintf("%s, %d threads", r.name(), r.threads)
+			large = append(large, share)
+			if share < least {
+				least, worst = share, fmt.Sprintf("%s, %d threads", r.name(), r.threads)
 			}
 		}
-		for i, v := range r.speed {
-			ratios[i] = append(ratios[i], r.speed[0]/v)
+		for i := range ratios {
+			ratios[i] = append(ratios[i], r.speed(0)/r.speed(i))
 		}
 	}
 	fmt.Fprintf(t.w, "\n- Share of peak, median of all rows: %.0f %%\n", 100*peer.Median(all))
