@@ -96,14 +96,8 @@ func check(what string, have, need, src, ld, rows, cols int, trans bool) {
 // rowTile cuts m rows into as few tiles as the kernel allows, all of nearly the same height, because a tile of a
 // few rows cannot keep the multipliers busy. It returns the first row of tile i and of the one after it.
 func (kn *kernel) rowTile(m, i int) (lo, hi int) {
-	tiles := kn.rowTiles(m)
-	base, more := m/tiles, m%tiles
-	lo = i*base + min(i, more)
-	hi = lo + base
-	if i < more {
-		hi++
-	}
-	return lo, hi
+	lo, height, _ := kn.run(m, i, i+1)
+	return lo, lo + height
 }
 
 // run is how many of the tiles from i to end have one height: the first row of tile i, the height, the number.
