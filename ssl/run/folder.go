@@ -37,7 +37,7 @@ func Holds(path string) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return false, fmt.Errorf("run folder: %w", err)
+	return false, fmt.Errorf("run folder: %w; give --output a folder that can be read and written", err)
 }
 
 // Stored reads the configuration that the run at path was started with.

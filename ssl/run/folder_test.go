@@ -99,6 +99,16 @@ func TestUnwritableFolder(t *testing.T) {
 	}
 }
 
+func TestHoldsBehindAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Holds(filepath.Join(file, "run")); err == nil || !strings.Contains(err.Error(), "give --output a folder") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A disk that is full leaves the old file alone and no temporary one behind.
 func TestWriteFileOnAFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
