@@ -78,11 +78,11 @@ func (p *plan) columnsAhead(from, to, j, end int) ahead {
 	return p.rowsAhead(&p.b, from, j, to-from, end-j, depth)
 }
 
-// blockAhead aims at the rows of A that this worker will pack after the block at tile first, supposing that all workers
-// take the blocks in turn.
+// blockAhead aims at the rows of A that this worker will pack after the block at tile first, supposing that it takes the
+// blocks in order.
 func (p *plan) blockAhead(first, depth int) ahead {
 	all := p.kn.rowTiles(p.m)
-	first += p.pool.Threads() * p.blockTiles
+	first += p.blockTiles
 	if first >= all {
 		return stay
 	}

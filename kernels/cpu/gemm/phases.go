@@ -68,6 +68,10 @@ func (x *tilePhase) Do(task, worker int) {
 	first, j := task/blocks*p.blockTiles, p.j0+task%blocks*p.blockCols
 	tiles := min(p.blockTiles, p.kn.rowTiles(p.m)-first)
 	w := p.work(worker, tiles)
+	if p.keepsA {
+		w.packed = p.kept[worker].packed
+		p.kept[worker].packed = true
+	}
 	row, _ := p.kn.rowTile(p.m, first)
 	_, rowEnd := p.kn.rowTile(p.m, first+tiles-1)
 	for end := min(j+p.blockCols, p.j1); j < end; j += p.innerCols {

@@ -31,6 +31,8 @@ const (
 	// the number whose packed A is to fit half the L2 cache.
 	leastRows = 42
 	blockRows = 84
+	// ownColumns is how many columns a worker has at least to multiply A by where it packs all of it for itself.
+	ownColumns = 128
 	// wantTasks is how many tasks a phase is cut into where the shape allows, so that threads end together.
 	wantTasks = 48
 )
@@ -65,13 +67,21 @@ type plan struct {
 	chunks, chunkLen int  // stretches of K multiplied apart, 0 for none
 	colGroup         int  // columns of one pass over the rows
 	sharedA, sharedB bool // packed before the tiles, for all tasks; else by each task for itself
-	blockTiles       int  // row tiles of one task
-	blockCols        int  // columns of one task
-	innerCols        int  // columns of a task that are finished together, while they are in the L2 cache
+	keepsA           bool // packed by each worker once, for all of its tasks
+	kept             []kept
+	blockTiles       int // row tiles of one task
+	blockCols        int // columns of one task
+	innerCols        int // columns of a task that are finished together, while they are in the L2 cache
 
 	j0, j1, k0, k1 int // the stretch of columns and of K at work
 	bufA, bufB     *float32
 	partial        matrix // sums over the K groups before this one
+}
+
+// kept tells that a worker's scratch memory holds A, packed over the stretch of K at work.
+type kept struct {
+	packed bool
+	_      [127]byte // processors fetch lines in pairs
 }
 
 // choose decides how to cut the product up. K is cut by the width of the output, not by n: a stretch of its columns
@@ -94,8 +104,10 @@ func (p *plan) choose() {
 	}
 	p.innerCols = 128
 	if fit := l2 * 5 / 8 / (4 * p.m); p.n >= p.m && fit >= p.kBlock {
-		// Few rows: A is packed once and stays in everyone's L2 cache; each task packs its own columns of B.
-		p.sharedA = true
+		// Few rows: A stays in everyone's L2 cache; each task packs its own columns of B. Where every worker has columns
+		// enough to repay it, each packs A for itself: that takes less time than a copy's way from another core's cache.
+		p.keepsA = p.n >= ownColumns*p.pool.Threads()
+		p.sharedA = !p.keepsA
 		p.kGroup = p.kBlock * (fit / p.kBlock)
 		p.blockTiles = tiles
 		for p.innerCols > panel && (p.n/p.innerCols < wantTasks || 4*p.innerCols*p.kBlock > l2/5) {

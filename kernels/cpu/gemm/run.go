@@ -12,6 +12,7 @@ import (
 type Multiplier struct {
 	pool *pool.Pool
 	plan plan
+	kept []kept
 }
 
 // New makes a Multiplier on p.
@@ -24,7 +25,10 @@ func (x *Multiplier) Run(g *kernels.Gemm) {
 		return
 	}
 	p := &x.plan
-	*p = plan{pool: x.pool, kn: current(), m: g.M, n: g.N, k: g.K, transA: g.TransA, transB: g.TransB, alpha: float32(g.Alpha)}
+	if len(x.kept) != x.pool.Threads() {
+		x.kept = make([]kept, x.pool.Threads())
+	}
+	*p = plan{pool: x.pool, kept: x.kept, kn: current(), m: g.M, n: g.N, k: g.K, transA: g.TransA, transB: g.TransB, alpha: float32(g.Alpha)}
 	p.a, p.b = view("A", g.A, g.ACol), view("B", g.B, g.BCol)
 	if p.alpha == 0 {
 		p.alpha = 1
@@ -49,6 +53,7 @@ func (p *plan) runBlocks() {
 		for k := 0; k < max(p.k, 1); k += p.kGroup {
 			p.k0, p.k1 = k, min(k+p.kGroup, p.k)
 			p.share()
+			clear(p.kept)
 			if tasks := p.packTasks(); tasks > 0 {
 				p.run(tasks, (*packPhase)(p))
 			}

@@ -31,13 +31,9 @@ type Pool struct {
 	stopped sync.WaitGroup
 	spin    time.Duration
 
-	busy atomic.Bool
-	job  Job
-	// claim holds the number of tasks in its upper half and the next task in its lower half, so that one
-	// addition both claims a task and tells whether it exists: a worker that comes late to a finished run
-	// can never mix the two runs up.
-	_       [64]byte
-	claim   atomic.Uint64
+	busy    atomic.Bool
+	job     Job
+	shares  []share // of the tasks, one for each worker
 	_       [64]byte
 	pending atomic.Int64 // tasks claimed or not that are not finished yet
 	waiting atomic.Bool  // the caller sleeps on done
@@ -47,6 +43,24 @@ type Pool struct {
 	done    chan struct{}
 	failure atomic.Pointer[failure]
 	shared  scratch
+}
+
+// share is a stretch of a run's tasks that its worker begins with. What is cut up by the same rows in one run and the
+// next is then mostly met by the same worker, whose caches hold it: between cores that share no cache a line travels
+// as long as from memory. claim holds the end of the stretch in its upper half and the next task in its lower half, so
+// that one addition both claims a task and tells whether it exists: a worker that comes late to a finished run can never
+// mix the two runs up.
+type share struct {
+	claim atomic.Uint64
+	_     [120]byte // processors fetch lines in pairs
+}
+
+func (s *share) next() (task int, ok bool) {
+	if v := s.claim.Load(); uint32(v) >= uint32(v>>32) {
+		return 0, false // without taking the line away from the others
+	}
+	v := s.claim.Add(1) - 1
+	return int(uint32(v)), uint32(v) < uint32(v>>32)
 }
 
 type worker struct {
@@ -97,6 +111,7 @@ func (p *Pool) start(threads int) {
 	if threads > runtime.GOMAXPROCS(0) {
 		p.spin = 0 // a spinning worker would keep a working one off the processor
 	}
+	p.shares = make([]share, threads)
 	for len(p.scratch) < threads {
 		p.scratch = append(p.scratch, scratch{})
 	}
@@ -136,8 +151,11 @@ func (p *Pool) Run(tasks int, job Job) {
 	}
 	p.job = job
 	p.pending.Store(int64(tasks))
-	p.claim.Store(uint64(tasks) << 32)
-	p.rouse(min(tasks, p.threads) - 1)
+	parts := min(tasks, p.threads)
+	for i := range parts {
+		p.shares[i].claim.Store(uint64(tasks*(i+1)/parts)<<32 | uint64(tasks*i/parts))
+	}
+	p.rouse(parts - 1)
 	p.drain(0)
 	p.await()
 	p.job = nil
@@ -164,37 +182,41 @@ func (p *Pool) rouse(n int) {
 	}
 }
 
-// drain performs tasks until none is left to claim.
+// drain performs tasks until none is left to claim: those of the worker's own share, then what is left of the others'.
 func (p *Pool) drain(worker int) {
-	for p.claimed(worker) {
+	for i := range p.shares {
+		s := &p.shares[(worker+i)%len(p.shares)]
+		for p.claimed(s, worker) {
+		}
 	}
 }
 
-// claimed claims and performs tasks. It returns false when there are none left, true after a panic.
-func (p *Pool) claimed(worker int) (more bool) {
+// claimed claims and performs tasks of one share. It returns false when there are none left, true after a panic.
+func (p *Pool) claimed(s *share, worker int) (more bool) {
+	done := 0 // reported once: pending is everyone's
 	inTask := false
 	defer func() {
 		if inTask {
 			p.failure.CompareAndSwap(nil, &failure{recover()})
-			p.finish()
+			done++
 			more = true
 		}
+		p.finish(done)
 	}()
 	for {
-		v := p.claim.Add(1) - 1
-		task, tasks := int(uint32(v)), int(v>>32)
-		if task >= tasks {
+		task, ok := s.next()
+		if !ok {
 			return false
 		}
 		inTask = true
 		p.job.Do(task, worker)
 		inTask = false
-		p.finish()
+		done++
 	}
 }
 
-func (p *Pool) finish() {
-	if p.pending.Add(-1) == 0 && p.waiting.CompareAndSwap(true, false) {
+func (p *Pool) finish(tasks int) {
+	if tasks > 0 && p.pending.Add(int64(-tasks)) == 0 && p.waiting.CompareAndSwap(true, false) {
 		p.done <- struct{}{}
 	}
 }
