@@ -44,14 +44,14 @@ func crowded(stride, rows int) bool {
 	return rows > way/apart*6
 }
 
-// panelAhead aims at a packed panel of the shared B.
-func (p *plan) panelAhead(from, to, j, depth int) ahead {
+// panelAhead aims at a packed panel of B.
+func (p *plan) panelAhead(panel *float32, depth int) ahead {
 	if depth < 16 {
 		return stay
 	}
-	bytes, each := 4*p.kn.nr()*(to-from), p.kn.fetched(depth)
+	bytes, each := 4*p.kn.nr()*depth, p.kn.fetched(depth)
 	return ahead{
-		at: uintptr(unsafe.Pointer(p.sharedPanel(from, to, j))), chunk: 1 << 40,
+		at: uintptr(unsafe.Pointer(panel)), chunk: 1 << 40,
 		step: uintptr(each), left: (bytes + each - 1) / each,
 	}
 }

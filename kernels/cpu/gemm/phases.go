@@ -10,10 +10,10 @@ const packTiles = 4
 
 func (p *plan) packTasks() int {
 	n := 0
-	if p.sharedB {
+	if p.packsB == allPack {
 		n += p.kBlocks() * p.panels()
 	}
-	if p.sharedA {
+	if p.packsA == allPack {
 		n += p.kBlocks() * p.tileGroups()
 	}
 	return n
@@ -24,15 +24,13 @@ func (p *plan) tileGroups() int { return (p.kn.rowTiles(p.m) + packTiles - 1) / 
 
 func (x *packPhase) Do(task, _ int) {
 	p := (*plan)(x)
-	if p.sharedB {
-		panels := p.panels()
-		if task < p.kBlocks()*panels {
-			from, to := p.kRange(task / panels)
-			j := p.j0 + task%panels*p.kn.nr()
-			p.packB(p.sharedPanel(from, to, j), from, to, j, min(j+p.kn.nr(), p.j1))
+	if p.packsB == allPack {
+		if n := p.kBlocks() * p.panels(); task >= n {
+			task -= n
+		} else {
+			p.packPanel(p.bufB, task)
 			return
 		}
-		task -= p.kBlocks() * panels
 	}
 	block, first := task/p.tileGroups(), task%p.tileGroups()*packTiles
 	from, to := p.kRange(block)
@@ -46,9 +44,17 @@ func (p *plan) kRange(i int) (from, to int) {
 	return from, min(from+p.kBlock, p.k1)
 }
 
-func (p *plan) sharedPanel(from, to, j int) *float32 {
+// packPanel packs panel i of the stretch at work, which begins at b, K block by K block.
+func (p *plan) packPanel(b *float32, i int) {
+	from, to := p.kRange(i / p.panels())
+	j := p.j0 + i%p.panels()*p.kn.nr()
+	p.packB(p.panel(b, from, to, j), from, to, j, min(j+p.kn.nr(), p.j1))
+}
+
+// panel is where columns from j on lie in the packed stretch at b.
+func (p *plan) panel(b *float32, from, to, j int) *float32 {
 	width := roundUp(p.j1-p.j0, p.kn.lanes)
-	return at(p.bufB, (from-p.k0)*width+(j-p.j0)*(to-from))
+	return at(b, (from-p.k0)*width+(j-p.j0)*(to-from))
 }
 
 func (p *plan) packB(dst *float32, from, to, j, end int) {
@@ -67,11 +73,8 @@ func (x *tilePhase) Do(task, worker int) {
 	blocks := p.colBlocks()
 	first, j := task/blocks*p.blockTiles, p.j0+task%blocks*p.blockCols
 	tiles := min(p.blockTiles, p.kn.rowTiles(p.m)-first)
-	w := p.work(worker, tiles)
-	if p.keepsA {
-		w.packed = p.kept[worker].packed
-		p.kept[worker].packed = true
-	}
+	w := p.work(worker)
+	p.keep(&w, worker)
 	row, _ := p.kn.rowTile(p.m, first)
 	_, rowEnd := p.kn.rowTile(p.m, first+tiles-1)
 	for end := min(j+p.blockCols, p.j1); j < end; j += p.innerCols {
@@ -94,10 +97,19 @@ func (x *tilePhase) Do(task, worker int) {
 	}
 }
 
+// keep tells whether the worker has to pack yet what it packs for all of its tasks.
+func (p *plan) keep(w *work, worker int) {
+	done := p.kept[worker].packed
+	p.kept[worker].packed = true
+	w.packed = p.packsA == workerPacks && done
+	w.packsB = p.packsB == taskPacks || p.packsB == workerPacks && !done
+}
+
 // work is one task's scratch memory.
 type work struct {
-	a, b   *float32 // own packed rows and columns
+	a, b   *float32 // packed rows of its own, packed columns of its own or of all
 	packed bool     // a is packed already
+	packsB bool     // b has to be packed on the way
 	block  *float32 // sums before their epilogue, [rows, innerCols]
 	rows   rowBuffers
 	ahead  *ahead
@@ -106,23 +118,30 @@ type work struct {
 // aheadSize is the room of an ahead, in floats: a cache line.
 const aheadSize = 16
 
-// work lays out a worker's scratch memory for a block of row tiles.
-func (p *plan) work(worker, tiles int) work {
+// work lays out a worker's scratch memory for a block of row tiles, in the same way for all blocks of a stretch.
+func (p *plan) work(worker int) work {
 	var sizeA, sizeB, sizeBlock int
-	if !p.sharedA {
-		sizeA = p.kBlocks() * tiles * p.tileSlot()
+	if p.packsA != allPack {
+		sizeA = p.kBlocks() * p.blockTiles * p.tileSlot()
 	}
-	if !p.sharedB {
+	switch p.packsB {
+	case taskPacks:
 		sizeB = p.innerCols*p.kBlock + spill
+	case workerPacks:
+		sizeB = p.stretchB()
 	}
 	if !p.direct {
-		sizeBlock = tiles * p.kn.mr * p.innerCols
+		sizeBlock = p.blockTiles * p.kn.mr * p.innerCols
 	}
 	sizeA, sizeB, sizeBlock = roundUp(sizeA, 16), roundUp(sizeB, 16), roundUp(sizeBlock, 16)
 	s := p.pool.ScratchF32(worker, aheadSize+sizeA+sizeB+sizeBlock+rowBufferSize(p.innerCols))
 	base := at(unsafe.SliceData(s), aheadSize)
+	b := at(base, sizeA)
+	if p.packsB == allPack {
+		b = p.bufB
+	}
 	return work{
-		a: base, b: at(base, sizeA), block: at(base, sizeA+sizeB), rows: newRowBuffers(at(base, sizeA+sizeB+sizeBlock), p.innerCols),
+		a: base, b: b, block: at(base, sizeA+sizeB), rows: newRowBuffers(at(base, sizeA+sizeB+sizeBlock), p.innerCols),
 		ahead: (*ahead)(unsafe.Pointer(unsafe.SliceData(s))),
 	}
 }
@@ -143,13 +162,17 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 		from, to := p.kRange(block)
 		depth := to - from
 		packed := at(w.a, block*tiles*slot)
-		if p.sharedA {
+		if p.packsA == allPack {
 			packed = at(p.bufA, (block*kn.rowTiles(p.m)+first)*slot)
 		} else if !w.packed {
 			p.packTiles(packed, first, tiles, from, to)
 		}
-		if !p.sharedB {
-			p.packB(w.b, from, to, j, end)
+		if w.packsB {
+			dst := w.b
+			if p.packsB == workerPacks {
+				dst = p.panel(w.b, from, to, j)
+			}
+			p.packB(dst, from, to, j, end)
 		}
 		how := overwrite
 		if add || from > p.kFirst() {
@@ -158,21 +181,22 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 			how = stream
 		}
 		*w.ahead = stay
-		lastPass := p.sharedB && !p.sharedA && to == p.k1 && end == p.j1
-		if !p.sharedB {
+		lastPass := p.packsB != taskPacks && p.packsA != allPack && to == p.k1 && end == p.j1
+		if w.packsB {
 			*w.ahead = p.columnsAhead(from, to, j, end)
-		} else if lastPass {
+		}
+		if lastPass {
 			*w.ahead = p.blockAhead(first, depth)
 		}
 		for col := j; col < end; col += nr {
 			cols := min(nr, end-col)
 			vecs := (cols + kn.lanes - 1) / kn.lanes
 			panel := at(w.b, (col-j)*depth)
-			if p.sharedB {
-				panel = p.sharedPanel(from, to, col)
-			}
-			if p.sharedB && !lastPass && col+nr < p.j1 {
-				*w.ahead = p.panelAhead(from, to, col+nr, depth)
+			if p.packsB != taskPacks {
+				panel = p.panel(w.b, from, to, col)
+				if !w.packsB && !lastPass && col+nr < p.j1 {
+					*w.ahead = p.panelAhead(p.panel(w.b, from, to, col+nr), depth)
+				}
 			}
 			for t := first; t < first+tiles; {
 				lo, height, same := kn.run(p.m, t, first+tiles)
@@ -199,7 +223,8 @@ func (x *chunkPhase) Do(task, worker int) {
 	c := *(*plan)(x)
 	c.k0 = task * c.chunkLen
 	c.k1 = min(c.k0+c.chunkLen, c.k)
-	w := c.work(worker, c.blockTiles)
+	w := c.work(worker)
+	w.packsB = true
 	for j := 0; j < c.n; j += c.innerCols {
 		c.multiply(&w, 0, c.blockTiles, j, min(j+c.innerCols, c.n), c.partial.at(task*c.m, j), c.n, false)
 		w.packed = true

@@ -32,7 +32,7 @@ const (
 	leastRows = 42
 	blockRows = 84
 	// ownColumns is how many columns a worker has at least to multiply A by where it packs all of it for itself.
-	ownColumns = 128
+	ownColumns, ownRows = 128, 512
 	// wantTasks is how many tasks a phase is cut into where the shape allows, so that threads end together.
 	wantTasks = 48
 )
@@ -63,11 +63,10 @@ type plan struct {
 	streams        bool // past the caches
 	epilogue
 
-	kBlock, kGroup   int  // stretches of K: of one chain, of one packing
-	chunks, chunkLen int  // stretches of K multiplied apart, 0 for none
-	colGroup         int  // columns of one pass over the rows
-	sharedA, sharedB bool // packed before the tiles, for all tasks; else by each task for itself
-	keepsA           bool // packed by each worker once, for all of its tasks
+	kBlock, kGroup   int // stretches of K: of one chain, of one packing
+	chunks, chunkLen int // stretches of K multiplied apart, 0 for none
+	colGroup         int // columns of one pass over the rows
+	packsA, packsB   packs
 	kept             []kept
 	blockTiles       int // row tiles of one task
 	blockCols        int // columns of one task
@@ -78,7 +77,16 @@ type plan struct {
 	partial        matrix // sums over the K groups before this one
 }
 
-// kept tells that a worker's scratch memory holds A, packed over the stretch of K at work.
+// packs says who packs an operand, and for whom.
+type packs int
+
+const (
+	taskPacks   packs = iota // each task its own part, for itself
+	workerPacks              // each worker all of the stretch at work, for its tasks
+	allPack                  // all workers together, before the tiles
+)
+
+// kept tells that a worker's scratch memory holds the operand it packs.
 type kept struct {
 	packed bool
 	_      [127]byte // processors fetch lines in pairs
@@ -106,8 +114,10 @@ func (p *plan) choose() {
 	if fit := l2 * 5 / 8 / (4 * p.m); p.n >= p.m && fit >= p.kBlock {
 		// Few rows: A stays in everyone's L2 cache; each task packs its own columns of B. Where every worker has columns
 		// enough to repay it, each packs A for itself: that takes less time than a copy's way from another core's cache.
-		p.keepsA = p.n >= ownColumns*p.pool.Threads()
-		p.sharedA = !p.keepsA
+		p.packsA = allPack
+		if p.n >= ownColumns*p.pool.Threads() {
+			p.packsA = workerPacks
+		}
 		p.kGroup = p.kBlock * (fit / p.kBlock)
 		p.blockTiles = tiles
 		for p.innerCols > panel && (p.n/p.innerCols < wantTasks || 4*p.innerCols*p.kBlock > l2/5) {
@@ -117,7 +127,7 @@ func (p *plan) choose() {
 		return
 	}
 	// Many rows: B is packed for all, each task packs its own rows of A and keeps them in the L2 cache.
-	p.sharedB = true
+	p.packsB = allPack
 	p.kGroup = p.kBlock * max(1, l2/2/(4*blockRows)/p.kBlock)
 	depth := min(p.k, p.kGroup)
 	p.colGroup = max(512, l3/4/(4*depth)/panel*panel)
@@ -126,11 +136,13 @@ func (p *plan) choose() {
 	p.blockCols = p.colGroup
 	if blocks := (tiles + p.blockTiles - 1) / p.blockTiles; blocks < wantTasks/2 {
 		// Too few of them: cut along the columns too, and pack A once for all.
-		p.sharedA = true
+		p.packsA = allPack
 		for p.innerCols > panel && blocks*(p.n/p.innerCols) < wantTasks {
 			p.innerCols /= 2
 		}
 		p.blockCols = p.innerCols
+	} else if threads := p.pool.Threads(); p.m >= ownRows*threads && min(p.n, p.colGroup)*depth*threads <= l3/4/4 {
+		p.packsB = workerPacks
 	}
 }
 
@@ -155,14 +167,17 @@ func (p *plan) tileSlot() int { return p.kn.mr*p.kBlock + spill }
 
 func (p *plan) kBlocks() int { return (p.k1 - p.k0 + p.kBlock - 1) / p.kBlock }
 
+// stretchB is the room of all panels of the stretch at work.
+func (p *plan) stretchB() int { return (p.k1-p.k0)*roundUp(p.j1-p.j0, p.kn.lanes) + spill }
+
 // share lays out the shared scratch memory of this stretch: packed A, packed B, sums of earlier K groups.
 func (p *plan) share() {
 	var sizeA, sizeB, sizeSums int
-	if p.sharedA {
+	if p.packsA == allPack {
 		sizeA = p.kBlocks() * p.kn.rowTiles(p.m) * p.tileSlot()
 	}
-	if p.sharedB {
-		sizeB = (p.k1 - p.k0) * roundUp(p.j1-p.j0, p.kn.lanes)
+	if p.packsB == allPack {
+		sizeB = p.stretchB()
 	}
 	if !p.direct && p.k > p.kGroup {
 		if p.outHoldsSums() {

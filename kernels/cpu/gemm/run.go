@@ -83,6 +83,6 @@ func (p *plan) run(tasks int, job pool.Job) {
 }
 
 func (p *plan) String() string {
-	return fmt.Sprintf("m=%d n=%d k=%d kBlock=%d kGroup=%d colGroup=%d chunks=%d sharedA=%v sharedB=%v tiles=%d cols=%d",
-		p.m, p.n, p.k, p.kBlock, p.kGroup, p.colGroup, p.chunks, p.sharedA, p.sharedB, p.blockTiles, p.blockCols)
+	return fmt.Sprintf("m=%d n=%d k=%d kBlock=%d kGroup=%d colGroup=%d chunks=%d packsA=%d packsB=%d tiles=%d cols=%d",
+		p.m, p.n, p.k, p.kBlock, p.kGroup, p.colGroup, p.chunks, p.packsA, p.packsB, p.blockTiles, p.blockCols)
 }
