@@ -25,23 +25,18 @@ func (kn *kernel) fetched(depth int) int { return depth / kn.unroll * 256 }
 // rowsAhead aims at rows of a matrix as they lie in memory, for tiles of the given depth.
 func (p *plan) rowsAhead(m *matrix, row, col, rows, cols, depth int) ahead {
 	size := elemSize(m.bf16)
-	if rows <= 0 || cols <= 0 || depth < 16 || crowded(m.ld*size, rows) {
+	if rows <= 0 || cols <= 0 || depth < 16 {
 		return stay
 	}
-	chunk := (cols*size + 127) / 128
+	start := uintptr(m.base) + uintptr((row*m.ld+col)*size)
+	off := start % 64
+	cols += p.kn.lanes - p.kn.mr // packing tiles side by side reads so far past the last
+	chunk := (int(off) + cols*size + 127) / 128
 	each := max(1, p.kn.fetched(depth)/(128*chunk))
 	return ahead{
-		at:    uintptr(m.base) + uintptr((row*m.ld+col)*size),
-		chunk: chunk, jump: m.ld*size - 128*chunk,
+		at: start - off, chunk: chunk, jump: m.ld*size - 128*chunk,
 		step: uintptr(each * m.ld * size), left: (rows + each - 1) / each,
 	}
-}
-
-// crowded tells that so many rows, stride bytes apart, fall on too few sets of an L2 cache of eight ways to stay there.
-func crowded(stride, rows int) bool {
-	way := l2 / 8
-	apart := min(max(stride&-stride, 64), way)
-	return rows > way/apart*6
 }
 
 // panelAhead aims at a packed panel of B.
@@ -76,20 +71,4 @@ func (p *plan) columnsAhead(from, to, j, end int) ahead {
 		return p.rowsAhead(&p.b, j, from, end-j, to-from, depth)
 	}
 	return p.rowsAhead(&p.b, from, j, to-from, end-j, depth)
-}
-
-// blockAhead aims at the rows of A that this worker will pack after the block at tile first, supposing that it takes the
-// blocks in order.
-func (p *plan) blockAhead(first, depth int) ahead {
-	all := p.kn.rowTiles(p.m)
-	first += p.blockTiles
-	if first >= all {
-		return stay
-	}
-	row, _ := p.kn.rowTile(p.m, first)
-	_, end := p.kn.rowTile(p.m, min(first+p.blockTiles, all)-1)
-	if p.transA {
-		return p.rowsAhead(&p.a, p.k0, row, p.k1-p.k0, end-row, depth)
-	}
-	return p.rowsAhead(&p.a, row, p.k0, end-row, p.k1-p.k0, depth)
 }

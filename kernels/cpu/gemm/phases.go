@@ -35,7 +35,7 @@ func (x *packPhase) Do(task, _ int) {
 	block, first := task/p.tileGroups(), task%p.tileGroups()*packTiles
 	from, to := p.kRange(block)
 	tiles := p.kn.rowTiles(p.m)
-	p.packTiles(at(p.bufA, (block*tiles+first)*p.tileSlot()), first, min(packTiles, tiles-first), from, to)
+	p.packTiles(at(p.bufA, (block*tiles+first)*p.tileSlot()), first, min(packTiles, tiles-first), from, to, 0)
 }
 
 // kRange is K block i of the stretch at work.
@@ -75,6 +75,9 @@ func (x *tilePhase) Do(task, worker int) {
 	tiles := min(p.blockTiles, p.kn.rowTiles(p.m)-first)
 	w := p.work(worker)
 	p.keep(&w, worker)
+	if p.packsNext() {
+		p.begin(&w, worker, task, first, tiles)
+	}
 	row, _ := p.kn.rowTile(p.m, first)
 	_, rowEnd := p.kn.rowTile(p.m, first+tiles-1)
 	for end := min(j+p.blockCols, p.j1); j < end; j += p.innerCols {
@@ -112,7 +115,9 @@ type work struct {
 	packsB bool     // b has to be packed on the way
 	block  *float32 // sums before their epilogue, [rows, innerCols]
 	rows   rowBuffers
+	next   *next // packed meanwhile; nil where A is not packed block by block
 	ahead  *ahead
+	piece  *ahead // of next
 }
 
 // aheadSize is the room of an ahead, in floats: a cache line.
@@ -122,7 +127,10 @@ const aheadSize = 16
 func (p *plan) work(worker int) work {
 	var sizeA, sizeB, sizeBlock int
 	if p.packsA != allPack {
-		sizeA = p.kBlocks() * p.blockTiles * p.tileSlot()
+		sizeA = p.sizeA()
+	}
+	if p.packsNext() {
+		sizeA *= 2
 	}
 	switch p.packsB {
 	case taskPacks:
@@ -133,16 +141,17 @@ func (p *plan) work(worker int) work {
 	if !p.direct {
 		sizeBlock = p.blockTiles * p.kn.mr * p.innerCols
 	}
-	sizeA, sizeB, sizeBlock = roundUp(sizeA, 16), roundUp(sizeB, 16), roundUp(sizeBlock, 16)
-	s := p.pool.ScratchF32(worker, aheadSize+sizeA+sizeB+sizeBlock+rowBufferSize(p.innerCols))
-	base := at(unsafe.SliceData(s), aheadSize)
+	sizeB, sizeBlock = roundUp(sizeB, 16), roundUp(sizeBlock, 16)
+	s := p.pool.ScratchF32(worker, 2*aheadSize+sizeA+sizeB+sizeBlock+rowBufferSize(p.innerCols))
+	cursors := unsafe.SliceData(s)
+	base := at(cursors, 2*aheadSize)
 	b := at(base, sizeA)
 	if p.packsB == allPack {
 		b = p.bufB
 	}
 	return work{
 		a: base, b: b, block: at(base, sizeA+sizeB), rows: newRowBuffers(at(base, sizeA+sizeB+sizeBlock), p.innerCols),
-		ahead: (*ahead)(unsafe.Pointer(unsafe.SliceData(s))),
+		ahead: (*ahead)(unsafe.Pointer(cursors)), piece: (*ahead)(unsafe.Pointer(at(cursors, aheadSize))),
 	}
 }
 
@@ -165,7 +174,7 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 		if p.packsA == allPack {
 			packed = at(p.bufA, (block*kn.rowTiles(p.m)+first)*slot)
 		} else if !w.packed {
-			p.packTiles(packed, first, tiles, from, to)
+			p.packTiles(packed, first, tiles, from, to, 0)
 		}
 		if w.packsB {
 			dst := w.b
@@ -181,12 +190,8 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 			how = stream
 		}
 		*w.ahead = stay
-		lastPass := p.packsB != taskPacks && p.packsA != allPack && to == p.k1 && end == p.j1
 		if w.packsB {
 			*w.ahead = p.columnsAhead(from, to, j, end)
-		}
-		if lastPass {
-			*w.ahead = p.blockAhead(first, depth)
 		}
 		for col := j; col < end; col += nr {
 			cols := min(nr, end-col)
@@ -194,15 +199,23 @@ func (p *plan) multiply(w *work, first, tiles, j, end int, c unsafe.Pointer, ldc
 			panel := at(w.b, (col-j)*depth)
 			if p.packsB != taskPacks {
 				panel = p.panel(w.b, from, to, col)
-				if !w.packsB && !lastPass && col+nr < p.j1 {
+				if !w.packsB && col+nr < p.j1 {
 					*w.ahead = p.panelAhead(p.panel(w.b, from, to, col+nr), depth)
 				}
 			}
+			*w.piece = p.pieceAhead(w.next, depth)
 			for t := first; t < first+tiles; {
 				lo, height, same := kn.run(p.m, t, first+tiles)
+				cursor := w.ahead
+				if w.piece.left > 0 {
+					cursor, same = w.piece, min(same, w.piece.left)
+				}
 				kn.tile[height][vecs]((*float32)(unsafe.Add(c, 4*((lo-row)*ldc+col-j))), at(packed, (t-first)*slot), panel,
-					ldc, depth, cols-(vecs-1)*kn.lanes, p.alpha, how, w.ahead, same, 4*slot)
+					ldc, depth, cols-(vecs-1)*kn.lanes, p.alpha, how, cursor, same, 4*slot)
 				t += same
+			}
+			if w.next != nil {
+				p.packPieces(w.next, w.next.each)
 			}
 		}
 	}

@@ -86,11 +86,19 @@ const (
 	allPack                  // all workers together, before the tiles
 )
 
-// kept tells that a worker's scratch memory holds the operand it packs.
+// kept is what a worker's scratch memory holds from task to task of a stretch: the operand that it packs once, and the
+// block of A it packs ahead.
 type kept struct {
 	packed bool
-	_      [127]byte // processors fetch lines in pairs
+	next   next
+	_      [80]byte // processors fetch lines in pairs
 }
+
+// packsNext tells that tasks are blocks of rows, which a worker packs one while it multiplies another.
+func (p *plan) packsNext() bool { return p.packsA == taskPacks && p.packsB != taskPacks }
+
+// sizeA is the room of a packed block of row tiles.
+func (p *plan) sizeA() int { return roundUp(p.kBlocks()*p.blockTiles*p.tileSlot(), 16) }
 
 // choose decides how to cut the product up. K is cut by the width of the output, not by n: a stretch of its columns
 // then has the same bits as if the whole had been multiplied in one call.

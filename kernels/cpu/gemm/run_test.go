@@ -369,6 +369,7 @@ func TestRunStrategies(t *testing.T) {
 		for i, c := range []product{
 			{m: 30, n: 600, k: 50, transB: true, bias: true},
 			{m: 300, n: 70, k: 64},
+			{m: 530, n: 70, k: 150, transA: true, in: tensor.BF16},
 			{m: 70, n: 600, k: 90, transA: true, residual: "out"},
 			{m: 200, n: 210, k: 800, transB: true, bias: true, act: kernels.GELU},
 			{m: 20, n: 24, k: 5000, transA: true},
@@ -395,6 +396,9 @@ func TestRunSameBits(t *testing.T) {
 		{m: 48, n: 64, k: 3000},
 		{m: 300, n: 48, k: 100, transA: true, accumulate: true, alpha: 0.7},
 		{m: 700, n: 40, k: 1600, residual: "out", gamma: true},
+		// Every worker packs all of B, and its next rows on the way.
+		{m: 1100, n: 40, k: 1400, transA: true, bias: true},
+		{m: 1100, n: 50, k: 800, transB: true, in: tensor.BF16, accumulate: true},
 	} {
 		var first []byte
 		eachKernel(t, func(t *testing.T) {

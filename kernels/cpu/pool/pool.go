@@ -153,7 +153,8 @@ func (p *Pool) Run(tasks int, job Job) {
 	p.pending.Store(int64(tasks))
 	parts := min(tasks, p.threads)
 	for i := range parts {
-		p.shares[i].claim.Store(uint64(tasks*(i+1)/parts)<<32 | uint64(tasks*i/parts))
+		first, end := p.Share(tasks, i)
+		p.shares[i].claim.Store(uint64(end)<<32 | uint64(first))
 	}
 	p.rouse(parts - 1)
 	p.drain(0)
@@ -163,6 +164,16 @@ func (p *Pool) Run(tasks int, job Job) {
 	if f := p.failure.Swap(nil); f != nil {
 		panic(f.value)
 	}
+}
+
+// Share is the stretch of tasks, from first to before end, that a worker begins with in a run of so many. It goes through
+// them in order; what is left of them in the end others may take.
+func (p *Pool) Share(tasks, worker int) (first, end int) {
+	parts := min(tasks, p.threads)
+	if worker >= parts {
+		return tasks, tasks
+	}
+	return tasks * worker / parts, tasks * (worker + 1) / parts
 }
 
 func (p *Pool) alone(tasks int, job Job) {

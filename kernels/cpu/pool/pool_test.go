@@ -44,6 +44,42 @@ func TestRunPerformsEveryTaskOnce(t *testing.T) {
 	}
 }
 
+// A worker begins with its own share of the tasks, in order: here task i and task n+i wait for each other, which two
+// workers that took the tasks in turn could not end.
+func TestRunBeginsWithShares(t *testing.T) {
+	p := New(2)
+	defer p.Close()
+	const n = 50
+	meet := make([]chan int, n)
+	for i := range meet {
+		meet[i] = make(chan int)
+	}
+	var failed atomic.Bool
+	p.Run(2*n, Func(func(task, worker int) {
+		if first, end := p.Share(2*n, worker); task < first || task >= end || failed.Load() {
+			failed.Store(true)
+			return
+		}
+		late := time.After(5 * time.Second)
+		if task < n {
+			select {
+			case meet[task] <- worker:
+			case <-late:
+				failed.Store(true)
+			}
+			return
+		}
+		select {
+		case <-meet[task-n]:
+		case <-late:
+			failed.Store(true)
+		}
+	}))
+	if failed.Load() {
+		t.Error("a worker left its share while the other was at work")
+	}
+}
+
 // Runs that follow each other closely, and after pauses longer than the spin time, must not lose tasks or mix
 // their jobs: workers arrive late, early, or asleep.
 func TestRunsInSuccession(t *testing.T) {
