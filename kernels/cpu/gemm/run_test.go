@@ -400,6 +400,9 @@ func TestRunSameBits(t *testing.T) {
 		{m: 1100, n: 40, k: 1400, transA: true, bias: true},
 		{m: 1100, n: 50, k: 800, transB: true, in: tensor.BF16, accumulate: true},
 	} {
+		if raceEnabled && c.m > 1000 {
+			continue // TestColumnsApart goes there too
+		}
 		var first []byte
 		eachKernel(t, func(t *testing.T) {
 			if current() == &portable {
