@@ -41,26 +41,22 @@ const (
 	rest = 40 * time.Millisecond
 )
 
-// heavyRounds is enough for products that take a second and more; what fills their operands takes longer than they do,
-// so that their rounds follow each other.
-const heavyRounds = 3
+// heavy products take a second; they need no estimate, nor a warming up beside the product that prepare does.
+const heavy = 2e10
 
 // measure adds one round to a row.
 func (r *row) measure(contestants []contestant) error {
 	if r.speeds == nil {
 		r.speeds = make([][]float64, len(contestants))
 	}
-	rounds := 1
-	if r.flops() > 2e10 {
-		rounds = heavyRounds
-		if len(r.shares) > 0 {
-			return nil
-		}
-	}
 	times := make([]int, len(contestants))
 	for i, c := range contestants {
 		if err := c.prepare(r.shape, r.threads); err != nil {
 			return err
+		}
+		times[i] = 1
+		if r.flops() > heavy {
+			continue
 		}
 		d, err := c.time(1)
 		if err != nil {
@@ -68,29 +64,33 @@ func (r *row) measure(contestants []contestant) error {
 		}
 		times[i] = max(1, int(window/d))
 	}
-	for range rounds {
-		for i, c := range contestants {
-			time.Sleep(rest)
-			var peak float64
-			if i == 0 {
-				peak = gemm.PeakGFLOPS(r.threads)
-			}
+	for i, c := range contestants {
+		time.Sleep(rest)
+		var peak float64
+		if i == 0 {
+			peak = gemm.PeakGFLOPS(r.threads)
+		}
+		if r.flops() <= heavy {
 			if _, err := c.time(times[i]); err != nil {
 				return err
 			}
-			d, err := c.time(times[i])
-			if err != nil {
-				return err
-			}
-			g := r.flops() * float64(times[i]) / float64(d.Nanoseconds())
-			r.speeds[i] = append(r.speeds[i], g)
-			if i == 0 {
-				r.shares = append(r.shares, g/max(peak, gemm.PeakGFLOPS(r.threads)))
-			}
+		}
+		d, err := c.time(times[i])
+		if err != nil {
+			return err
+		}
+		g := r.flops() * float64(times[i]) / float64(d.Nanoseconds())
+		r.speeds[i] = append(r.speeds[i], g)
+		if i == 0 {
+			r.shares = append(r.shares, g/max(peak, gemm.PeakGFLOPS(r.threads)))
 		}
 	}
 	return nil
 }
+
+// distinct is how many random numbers an operand has before they repeat: drawing them all would take longer than
+// the product.
+const distinct = 1<<20 - 3
 
 // ours is the engine's product.
 type ours struct {
@@ -116,8 +116,12 @@ func (o *ours) prepare(s shape, threads int) error {
 			rows, cols = cols, rows
 		}
 		t := tensor.Zeros(tensor.F32, rows, cols)
-		for i, v := 0, t.F32(); i < len(v); i++ {
+		v := t.F32()
+		for i := range v[:min(len(v), distinct)] {
 			v[i] = float32(r.Uint32()>>8)/(1<<23) - 1
+		}
+		for i := distinct; i < len(v); i += distinct {
+			copy(v[i:], v[:distinct])
 		}
 		return t
 	}

@@ -24,7 +24,7 @@ func newTable(w io.Writer, isa vec.ISA, contestants []contestant, command string
 	for _, c := range contestants[1:] {
 		fmt.Fprintf(w, "- Against: %s\n", c.name())
 	}
-	fmt.Fprint(w, "\nSpeeds are GFLOP/s, medians over rounds of the whole table in which all take turns; products of more than 20 GFLOP have\nthree rounds in succession. Peak is a loop of multiply-adds on registers, measured\nbefore and after each of dmx's turns. Rows are M x N x K; the first letter says whether A lies transposed in memory, the\nsecond B.\n")
+	fmt.Fprint(w, "\nSpeeds are GFLOP/s, medians over rounds of the whole table in which all take turns. Peak is a loop of multiply-adds on\nregisters, measured before and after each of dmx's turns. Rows are M x N x K; the first letter says whether A lies\ntransposed in memory, the second B.\n")
 	head, line := "\n| product | kind | threads | dmx | of peak |", "|---|---|---|---|---|"
 	for _, c := range contestants[1:] {
 		short := strings.Fields(c.name())[0]
