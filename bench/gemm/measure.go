@@ -37,8 +37,9 @@ const (
 	// window is how long a contestant runs in one round, after as long untimed: on a virtual machine a processor that
 	// slept takes milliseconds to come back.
 	window = 30 * time.Millisecond
-	// rest lets the threads of the one before fall asleep: OpenBLAS's look for work for 26 ms.
-	rest = 40 * time.Millisecond
+	// rest lets the threads of the one before fall asleep: OpenBLAS's look for work for 2^28 ticks of the processor's
+	// clock.
+	rest = 150 * time.Millisecond
 )
 
 // heavy products take a second; they need no estimate, nor a warming up beside the product that prepare does.
@@ -88,15 +89,34 @@ func (r *row) measure(contestants []contestant) error {
 	return nil
 }
 
-// distinct is how many random numbers an operand has before they repeat: drawing them all would take longer than
-// the product.
-const distinct = 1<<20 - 3
-
 // ours is the engine's product.
 type ours struct {
-	pool *pool.Pool
-	mul  *gemm.Multiplier
-	g    kernels.Gemm
+	pool    *pool.Pool
+	mul     *gemm.Multiplier
+	g       kernels.Gemm
+	a, b, c *tensor.Tensor // memory of the largest product so far, which the others lie in: to fill it takes longer than a product
+}
+
+// distinct is how many random numbers there are before they repeat.
+const distinct = 1<<20 - 3
+
+// matrix is the beginning of a memory of random numbers.
+func matrix(memory **tensor.Tensor, rows, cols int) *tensor.Tensor {
+	n := rows * cols
+	if *memory == nil || (*memory).Len() < n {
+		*memory = nil // for the collector
+		t := tensor.Zeros(tensor.F32, n)
+		v := t.F32()
+		r := tensor.NewRand(1, 0, 0, 0)
+		for i := range v[:min(n, distinct)] {
+			v[i] = float32(r.Uint32()>>8)/(1<<23) - 1
+		}
+		for i := distinct; i < n; i += distinct {
+			copy(v[i:], v[:distinct])
+		}
+		*memory = t
+	}
+	return (*memory).Rows(0, n).Reshape(rows, cols)
 }
 
 func newOurs() *ours {
@@ -110,23 +130,14 @@ func (o *ours) prepare(s shape, threads int) error {
 	if o.pool.Threads() != threads {
 		o.pool.SetThreads(threads)
 	}
-	r := tensor.NewRand(1, 0, 0, 0)
-	operand := func(rows, cols int, trans bool) *tensor.Tensor {
+	operand := func(memory **tensor.Tensor, rows, cols int, trans bool) *tensor.Tensor {
 		if trans {
 			rows, cols = cols, rows
 		}
-		t := tensor.Zeros(tensor.F32, rows, cols)
-		v := t.F32()
-		for i := range v[:min(len(v), distinct)] {
-			v[i] = float32(r.Uint32()>>8)/(1<<23) - 1
-		}
-		for i := distinct; i < len(v); i += distinct {
-			copy(v[i:], v[:distinct])
-		}
-		return t
+		return matrix(memory, rows, cols)
 	}
 	o.g = kernels.Gemm{M: s.m, N: s.n, K: s.k, TransA: s.transA, TransB: s.transB,
-		A: operand(s.m, s.k, s.transA), B: operand(s.k, s.n, s.transB), Out: tensor.Zeros(tensor.F32, s.m, s.n)}
+		A: operand(&o.a, s.m, s.k, s.transA), B: operand(&o.b, s.k, s.n, s.transB), Out: matrix(&o.c, s.m, s.n)}
 	o.mul.Run(&o.g)
 	return nil
 }

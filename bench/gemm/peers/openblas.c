@@ -14,7 +14,16 @@ extern void openblas_set_num_threads(int n);
 extern char *openblas_get_config(void);
 extern char *openblas_get_corename(void);
 
-static float *matrix(long n) {
+// memory is that of the largest product so far, filled with random numbers; the others lie in it.
+struct memory {
+	float *p;
+	long n;
+};
+
+static float *matrix(struct memory *x, long n) {
+	if (n <= x->n)
+		return x->p;
+	free(x->p);
 	size_t bytes = ((size_t)n * 4 + (2 << 20) - 1) & ~(size_t)((2 << 20) - 1);
 	float *p = aligned_alloc(2 << 20, bytes);
 	if (!p) {
@@ -30,6 +39,8 @@ static float *matrix(long n) {
 	}
 	for (long i = distinct; i < n; i += distinct)
 		memcpy(p + i, p, 4 * (n - i < distinct ? n - i : distinct));
+	x->p = p;
+	x->n = n;
 	return p;
 }
 
@@ -37,6 +48,7 @@ int main(void) {
 	char line[256];
 	int m = 0, n = 0, k = 0, ta = 0, tb = 0, threads = 1;
 	float *a = NULL, *b = NULL, *c = NULL;
+	struct memory am = {0}, bm = {0}, cm = {0};
 	char version[64] = "";
 	sscanf(openblas_get_config(), "OpenBLAS %63s", version);
 	printf("OpenBLAS %s (%s)\n", version, openblas_get_corename());
@@ -44,12 +56,9 @@ int main(void) {
 	while (fgets(line, sizeof line, stdin)) {
 		long reps;
 		if (sscanf(line, "shape %d %d %d %d %d %d", &m, &n, &k, &ta, &tb, &threads) == 6) {
-			free(a);
-			free(b);
-			free(c);
-			a = matrix((long)m * k);
-			b = matrix((long)k * n);
-			c = matrix((long)m * n);
+			a = matrix(&am, (long)m * k);
+			b = matrix(&bm, (long)k * n);
+			c = matrix(&cm, (long)m * n);
 			openblas_set_num_threads(threads);
 			cblas_sgemm(RowMajor, ta ? Trans : NoTrans, tb ? Trans : NoTrans, m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, c, n);
 			printf("ok\n");
