@@ -11,8 +11,8 @@ type next struct {
 	done, each  int // pieces packed already, and for each panel of B
 }
 
-// leastPiece is how long a piece is at least, to be worth its calls.
-const leastPiece = 64
+// leastPiece is how many elements a piece has at least, to be worth its calls.
+const leastPiece = 3500
 
 // begin makes a the packed block of tiles at first, which the worker has prepared if it went on where it was, and lays
 // out the one after it, unless that is another worker's.
@@ -40,7 +40,7 @@ func (p *plan) following(dst *float32, first int) next {
 	panels := max(1, p.kBlocks()*p.panels())
 	n.length = p.kBlock
 	if p.transA {
-		n.length = max(leastPiece, roundUp((p.k1-p.k0+panels-1)/panels, 16))
+		n.length = roundUp(max((p.k1-p.k0+panels-1)/panels, leastPiece/(n.tiles*p.kn.mr), 1), 4)
 	}
 	n.each = (p.pieces(&n) + panels - 1) / panels
 	return n
