@@ -77,17 +77,25 @@ func (w *writer) tile(rows, vecs int) {
 	w.op("JNZ %s_one", name)
 
 	w.line(name + "_store:")
-	w.op("VBROADCASTSS alpha+48(FP), %s", w.r(0))
 	w.op("MOVQ last+40(FP), CX")
 	w.op("MOVL mode+52(FP), AX")
-	w.op("CMPQ CX, $%d", w.lanes)
-	w.op("JNE %s_edge", name)
 	w.op("CMPL AX, $1")
 	w.op("JEQ %s_add", name)
-	w.op("JGT %s_stream", name)
-	w.rows(rows, func(i int) {
+	w.op("CMPL alpha+48(FP), $0x3f800000") // 1, which changes nothing
+	w.op("JEQ %s_scaled", name)
+	w.op("VBROADCASTSS alpha+48(FP), %s", w.r(0))
+	for i := range rows {
 		for j := range vecs {
 			w.op("VMULPS %s, %s, %s", w.r(0), acc(i, j), acc(i, j))
+		}
+	}
+	w.line(name + "_scaled:")
+	w.op("CMPQ CX, $%d", w.lanes)
+	w.op("JNE %s_edge", name)
+	w.op("CMPL AX, $2")
+	w.op("JEQ %s_stream", name)
+	w.rows(rows, func(i int) {
+		for j := range vecs {
 			w.op("VMOVUPS %s, %d(DI)", acc(i, j), 4*w.lanes*j)
 		}
 	})
@@ -100,12 +108,23 @@ func (w *writer) tile(rows, vecs int) {
 	w.line(name + "_stream:")
 	w.rows(rows, func(i int) {
 		for j := range vecs {
-			w.op("VMULPS %s, %s, %s", w.r(0), acc(i, j), acc(i, j))
 			w.op("VMOVNTPS %s, %d(DI)", acc(i, j), 4*w.lanes*j)
 		}
 	})
 	w.op("JMP %s_next", name)
+	w.line(name + "_edge:")
+	w.mask()
+	w.rows(rows, func(i int) {
+		for j := range vecs {
+			w.store(acc(i, j), 4*w.lanes*j, j == vecs-1)
+		}
+	})
+	w.op("JMP %s_next", name)
+
 	w.line(name + "_add:")
+	w.op("VBROADCASTSS alpha+48(FP), %s", w.r(0))
+	w.op("CMPQ CX, $%d", w.lanes)
+	w.op("JNE %s_edgeadd", name)
 	w.rows(rows, func(i int) {
 		for j := range vecs {
 			w.op("VFMADD213PS %d(DI), %s, %s", 4*w.lanes*j, w.r(0), acc(i, j))
@@ -113,19 +132,8 @@ func (w *writer) tile(rows, vecs int) {
 		}
 	})
 	w.op("JMP %s_next", name)
-
-	w.line(name + "_edge:")
-	w.mask()
-	w.op("CMPL AX, $1")
-	w.op("JEQ %s_edgeadd", name)
-	w.rows(rows, func(i int) {
-		for j := range vecs {
-			w.op("VMULPS %s, %s, %s", w.r(0), acc(i, j), acc(i, j))
-			w.store(acc(i, j), 4*w.lanes*j, j == vecs-1)
-		}
-	})
-	w.op("JMP %s_next", name)
 	w.line(name + "_edgeadd:")
+	w.mask()
 	w.rows(rows, func(i int) {
 		for j := range vecs {
 			w.load(4*w.lanes*j, w.r(2), j == vecs-1)
