@@ -31,7 +31,8 @@ const (
 	// the number whose packed A is to fit half the L2 cache.
 	leastRows = 42
 	blockRows = 84
-	// ownColumns is how many columns a worker has at least to multiply A by where it packs all of it for itself.
+	// ownColumns is how many columns a worker has at least to multiply A by where it packs all of A for itself; ownRows
+	// the number of rows for all of B.
 	ownColumns, ownRows = 128, 512
 	// wantTasks is how many tasks a phase is cut into where the shape allows, so that threads end together.
 	wantTasks = 48
@@ -91,7 +92,7 @@ const (
 type kept struct {
 	packed bool
 	next   next
-	_      [80]byte // processors fetch lines in pairs
+	_      [72]byte // processors fetch lines in pairs
 }
 
 // packsNext tells that tasks are blocks of rows, which a worker packs one while it multiplies another.
@@ -134,7 +135,7 @@ func (p *plan) choose() {
 		p.blockCols = p.innerCols * min(max(1, p.n/p.innerCols/wantTasks), 8)
 		return
 	}
-	// Many rows: B is packed for all, each task packs its own rows of A and keeps them in the L2 cache.
+	// Many rows: B is packed for all tasks, each task packs its own rows of A and keeps them in the L2 cache.
 	p.packsB = allPack
 	p.kGroup = p.kBlock * max(1, l2/2/(4*blockRows)/p.kBlock)
 	depth := min(p.k, p.kGroup)
@@ -150,7 +151,7 @@ func (p *plan) choose() {
 		}
 		p.blockCols = p.innerCols
 	} else if threads := p.pool.Threads(); p.m >= ownRows*threads && min(p.n, p.colGroup)*depth*threads <= l3/4/4 {
-		p.packsB = workerPacks
+		p.packsB = workerPacks // for the same reason, if the L3 cache has room for as many copies
 	}
 }
 
