@@ -4,8 +4,9 @@
 //	go run -tags cpu ./bench/gemm --python PYTHON --out bench/gemm.md
 //
 // OpenBLAS is reached by a small C program that gcc compiles into a temporary folder, MKL by a Python with torch;
-// either is left out where it is missing. All contestants run in turns, round by round, on data of their own, so
-// that a change of clock or a neighbour meets all of them; the figures are medians over the rounds.
+// either is left out where it is missing. All contestants run in turns, round by round, on data of their own, each
+// once the threads of the one before sleep, so that a change of clock or a neighbour meets all of them; the figures are
+// medians over the rounds.
 package main
 
 import (

@@ -25,12 +25,14 @@ func (p *plan) tileGroups() int { return (p.kn.rowTiles(p.m) + packTiles - 1) / 
 func (x *packPhase) Do(task, _ int) {
 	p := (*plan)(x)
 	if p.packsB == allPack {
-		if n := p.kBlocks() * p.panels(); task >= n {
-			task -= n
-		} else {
-			p.packPanel(p.bufB, task)
+		panels := p.panels()
+		if task < p.kBlocks()*panels {
+			from, to := p.kRange(task / panels)
+			j := p.j0 + task%panels*p.kn.nr()
+			p.packB(p.panel(p.bufB, from, to, j), from, to, j, min(j+p.kn.nr(), p.j1))
 			return
 		}
+		task -= p.kBlocks() * panels
 	}
 	block, first := task/p.tileGroups(), task%p.tileGroups()*packTiles
 	from, to := p.kRange(block)
@@ -42,13 +44,6 @@ func (x *packPhase) Do(task, _ int) {
 func (p *plan) kRange(i int) (from, to int) {
 	from = p.k0 + i*p.kBlock
 	return from, min(from+p.kBlock, p.k1)
-}
-
-// packPanel packs panel i of the stretch at work, which begins at b, K block by K block.
-func (p *plan) packPanel(b *float32, i int) {
-	from, to := p.kRange(i / p.panels())
-	j := p.j0 + i%p.panels()*p.kn.nr()
-	p.packB(p.panel(b, from, to, j), from, to, j, min(j+p.kn.nr(), p.j1))
 }
 
 // panel is where columns from j on lie in the packed stretch at b.
