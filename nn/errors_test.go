@@ -79,41 +79,27 @@ func TestForwardPanics(t *testing.T) {
 
 func TestLoRAErrors(t *testing.T) {
 	for want, c := range map[string]nn.LoRAConfig{
-		"lora_r is 0":       {Match: nn.MatchModules("query")},
-		"lora_dropout is 1": {Rank: 1, Dropout: 1, Match: nn.MatchModules("query")},
-		"match no unfrozen": {Rank: 1, Match: nn.MatchModules("uery")},
+		"lora_r is 0":       {Targets: []string{"query"}},
+		"lora_dropout is 1": {Rank: 1, Dropout: 1, Targets: []string{"query"}},
+		"match no unfrozen": {Rank: 1, Targets: []string{"uery"}},
+		`pattern "("`:       {Rank: 1, Pattern: "("},
 	} {
 		_, err := oracle.AddLoRA(newModel(t, oracle, families()["dinov2"]), c)
 		if err == nil || !contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
-	if _, err := nn.MatchPattern("("); err == nil || !contains(err.Error(), `"("`) {
-		t.Errorf("bad pattern: error %v does not show it", err)
-	}
 }
 
 // Ranks and scales by module, and PEFT's matching by pattern.
 func TestLoRAPatterns(t *testing.T) {
 	v := newModel(t, oracle, families()["dinov2"])
-	match, err := nn.MatchPattern(`encoder\.layer\.\d\.attention\.attention\.(query|value)`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	const p, q = "encoder.layer.0.attention.attention.", "encoder.layer.1.attention.attention."
 	adapters, err := oracle.AddLoRA(v, nn.LoRAConfig{
-		Rank: 4, Alpha: 8, RSLoRA: true, Match: match, Gaussian: true,
-		RankOf: func(m string) int {
-			if contains(m, "layer.1") {
-				return 2
-			}
-			return 0
-		},
-		AlphaOf: func(m string) float64 {
-			if contains(m, "value") {
-				return 3
-			}
-			return 0
-		},
+		Rank: 4, Alpha: 8, RSLoRA: true, Gaussian: true,
+		Pattern: `encoder\.layer\.\d\.attention\.attention\.(query|value)`,
+		Ranks:   map[string]int{q + "query": 2, q + "value": 2},
+		Alphas:  map[string]float64{p + "value": 3, q + "value": 3},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +108,6 @@ func TestLoRAPatterns(t *testing.T) {
 	for _, a := range adapters {
 		got[a.Module] = a.Scale
 	}
-	const p, q = "encoder.layer.0.attention.attention.", "encoder.layer.1.attention.attention."
 	want := map[string]float64{p + "query": 4, p + "value": 1.5, q + "query": 8 / math.Sqrt2, q + "value": 3 / math.Sqrt2}
 	if diff := cmp.Diff(want, got, approx(1e-12)); diff != "" {
 		t.Errorf("scales:\n%s", diff)

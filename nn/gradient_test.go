@@ -126,7 +126,7 @@ func TestLoRAGradients(t *testing.T) {
 			v := newModel(t, oracle, c)
 			withoutPooler(v)
 			_, err := oracle.AddLoRA(v, nn.LoRAConfig{
-				Rank: 2, Alpha: 3, Dropout: 0.25, Bias: nn.LoRABiasAll, Match: func(m string) bool { return m != "pooler.dense" },
+				Rank: 2, Alpha: 3, Dropout: 0.25, Bias: nn.LoRABiasAll, Pattern: `(embeddings|encoder|layer)\..*`,
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -130,7 +130,7 @@ func TestCheckpointSameBits(t *testing.T) {
 				c.DropPath = nn.DropPathConfig{Rate: 0.4, Subset: subset}
 				c.RoPE.Rescale, c.RoPE.PerBlock = 2, true
 				v := newModel(t, oracle, c)
-				if _, err := oracle.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 4, Dropout: 0.2, Match: nn.MatchModules("query", "q_proj")}); err != nil {
+				if _, err := oracle.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 4, Dropout: 0.2, Targets: []string{"query", "q_proj"}}); err != nil {
 					t.Fatal(err)
 				}
 				v.Params.Unfreeze(func(*nn.Param) bool { return true })
@@ -263,7 +263,7 @@ func TestLoRAMerge(t *testing.T) {
 		v := newModel(t, oracle, c)
 		groups := crops(c)
 		before := forward(t, oracle, v, groups, nn.Options{})
-		adapters, err := oracle.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 4, RSLoRA: true, Match: func(string) bool { return true }})
+		adapters, err := oracle.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 4, RSLoRA: true, Pattern: ".*"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +307,7 @@ func TestLoRATrains(t *testing.T) {
 	for _, tc := range cases {
 		v := newModel(t, oracle, c)
 		v.FreezeBlocks(1, true)
-		if _, err := oracle.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 4, Bias: tc.bias, Match: nn.MatchModules("query", "value")}); err != nil {
+		if _, err := oracle.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 4, Bias: tc.bias, Targets: []string{"query", "value"}}); err != nil {
 			t.Fatal(err)
 		}
 		got := 0

@@ -28,11 +28,13 @@ type LoRAConfig struct {
 	Dropout float64
 	RSLoRA  bool // scale alpha/√r instead of alpha/r
 	Bias    LoRABias
-	// Match chooses modules by their name in the file; see MatchModules.
-	Match func(module string) bool
-	// RankOf and AlphaOf override Rank and Alpha for a module; nil, or 0 returned, keeps them.
-	RankOf  func(module string) int
-	AlphaOf func(module string) float64
+	// Targets lists the modules to adapt, by PEFT's rule for target_modules; see MatchModules.
+	Targets []string
+	// Pattern is a regular expression for the whole name of a module. It is used when Targets is nil.
+	Pattern string
+	// Ranks and Alphas override Rank and Alpha for single modules, by their whole names.
+	Ranks  map[string]int
+	Alphas map[string]float64
 	// Gaussian starts A at N(0, 1/r²) instead of U(±1/√in).
 	Gaussian bool
 }
@@ -77,6 +79,14 @@ func MatchPattern(pattern string) (func(module string) bool, error) {
 	return re.MatchString, nil
 }
 
+// matcher returns the predicate of Targets or Pattern. The error names a pattern that is no regular expression.
+func (c LoRAConfig) matcher() (func(module string) bool, error) {
+	if c.Targets == nil && c.Pattern != "" {
+		return MatchPattern(c.Pattern)
+	}
+	return MatchModules(c.Targets...), nil
+}
+
 // AddLoRA freezes the trunk and puts adapters on the modules that match. A module whose weight is frozen by
 // FreezeBlocks already gets none. The adapters are registered in Params as "<module>.lora_A.weight" and
 // "<module>.lora_B.weight"; they are undefined until Params.Init or a loader writes them. It fails when nothing
@@ -88,20 +98,24 @@ func (b Builder) AddLoRA(v *ViT, c LoRAConfig) ([]*Adapter, error) {
 	if c.Dropout < 0 || c.Dropout >= 1 {
 		return nil, fmt.Errorf("lora_dropout is %g; it must be in [0, 1)", c.Dropout)
 	}
+	match, err := c.matcher()
+	if err != nil {
+		return nil, err
+	}
 	m := &maker{Builder: b, params: v.Params}
 	var adapters []*Adapter
 	biases := map[*Param]bool{}
 	for _, l := range v.Linears() {
 		for i, part := range l.Parts {
-			if !c.Match(part.Name) || part.weight.Frozen {
+			if !match(part.Name) || part.weight.Frozen {
 				continue
 			}
 			r, alpha := c.Rank, c.Alpha
-			if c.RankOf != nil && c.RankOf(part.Name) > 0 {
-				r = c.RankOf(part.Name)
+			if own, ok := c.Ranks[part.Name]; ok {
+				r = own
 			}
-			if c.AlphaOf != nil && c.AlphaOf(part.Name) != 0 {
-				alpha = c.AlphaOf(part.Name)
+			if own, ok := c.Alphas[part.Name]; ok {
+				alpha = own
 			}
 			a := &Adapter{
 				Module: part.Name, Dropout: c.Dropout, Lo: part.Lo, Hi: part.Hi, linear: l, part: i, id: uint32(len(adapters)),

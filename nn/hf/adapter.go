@@ -132,15 +132,23 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 			ranks[module] = t.Shape[0]
 		}
 	}
-	cfg := a.Config.LoRA(family)
-	fromConfig, rankOf := cfg.Match, cfg.RankOf
-	cfg.Match = func(module string) bool { return fromConfig(module) || ranks[module] > 0 }
-	cfg.RankOf = func(module string) int {
-		return cmp.Or(ranks[module], rankOf(module))
-	}
-	for module, have := range ranks {
-		if want := cmp.Or(rankOf(module), cfg.Rank); want != have {
+	cfg := a.Config.LoRA(v)
+	for _, module := range slices.Sorted(keysOf(ranks)) {
+		pattern, _ := firstMatch(a.Config.RankPattern, aliases(family, module))
+		if have, want := ranks[module], cmp.Or(pattern, cfg.Rank); want != have {
 			return nil, r, fmt.Errorf("%s: %w: %s has rank %d in the tensors and %d in the config", a.Path, ErrAdapter, module, have, want)
+		}
+	}
+	// A module that has tensors is adapted even where the config does not name it.
+	for _, l := range v.Linears() {
+		for _, part := range l.Parts {
+			if ranks[part.Name] > 0 && !slices.Contains(cfg.Targets, part.Name) {
+				cfg.Targets = append(cfg.Targets, part.Name)
+				cfg.Ranks[part.Name] = ranks[part.Name]
+				if alpha, ok := firstMatch(a.Config.AlphaPattern, aliases(family, part.Name)); ok {
+					cfg.Alphas[part.Name] = alpha
+				}
+			}
 		}
 	}
 	adapters, err := b.AddLoRA(v, cfg)

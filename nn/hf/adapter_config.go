@@ -195,28 +195,41 @@ func (c *AdapterConfig) matches(family nn.Family, module string) bool {
 	return hit(c.Targets, c.Pattern) && !hit(c.Exclude, c.ExcludePattern)
 }
 
-// LoRA is the config as the model builder takes it.
-func (c *AdapterConfig) LoRA(family nn.Family) nn.LoRAConfig {
-	lookup := func(keys []string, module string) string {
-		slices.Sort(keys)
-		for _, k := range keys {
-			re, err := patternOf(k)
-			for _, name := range aliases(family, module) {
-				if err == nil && re.MatchString(name) {
-					return k
-				}
+// LoRA translates the config for a model: the modules that it adapts, by their whole names, with the ranks and alphas
+// that rank_pattern and alpha_pattern give them. The first pattern in alphabetical order wins.
+func (c *AdapterConfig) LoRA(v *nn.ViT) nn.LoRAConfig {
+	out := nn.LoRAConfig{
+		Rank: c.Rank, Alpha: c.Alpha, Dropout: c.Dropout, RSLoRA: c.RSLoRA, Bias: c.Bias,
+		Targets: []string{}, Ranks: map[string]int{}, Alphas: map[string]float64{},
+	}
+	family := v.Config.Family
+	for _, l := range v.Linears() {
+		for _, part := range l.Parts {
+			if !c.matches(family, part.Name) {
+				continue
+			}
+			out.Targets = append(out.Targets, part.Name)
+			names := aliases(family, part.Name)
+			if r, ok := firstMatch(c.RankPattern, names); ok {
+				out.Ranks[part.Name] = r
+			}
+			if a, ok := firstMatch(c.AlphaPattern, names); ok {
+				out.Alphas[part.Name] = a
 			}
 		}
-		return ""
 	}
-	return nn.LoRAConfig{
-		Rank: c.Rank, Alpha: c.Alpha, Dropout: c.Dropout, RSLoRA: c.RSLoRA, Bias: c.Bias,
-		Match:  func(module string) bool { return c.matches(family, module) },
-		RankOf: func(module string) int { return c.RankPattern[lookup(slices.Collect(keysOf(c.RankPattern)), module)] },
-		AlphaOf: func(module string) float64 {
-			return c.AlphaPattern[lookup(slices.Collect(keysOf(c.AlphaPattern)), module)]
-		},
+	return out
+}
+
+// firstMatch returns the value of the first key, in alphabetical order, whose pattern matches one of the names.
+func firstMatch[V any](patterns map[string]V, names []string) (value V, ok bool) {
+	for _, k := range slices.Sorted(keysOf(patterns)) {
+		re, err := patternOf(k)
+		if err == nil && slices.ContainsFunc(names, re.MatchString) {
+			return patterns[k], true
+		}
 	}
+	return value, false
 }
 
 // MarshalAdapterConfig writes an adapter_config.json for a model of the family.

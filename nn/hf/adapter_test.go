@@ -95,7 +95,7 @@ func TestZeroAdapterIsNoOp(t *testing.T) {
 	pixels := f.get("native.pixels")
 	_, before := run(t, b, v, pixels, nil, nn.Options{})
 	cfg := &AdapterConfig{Rank: 4, Alpha: 8, Targets: []string{"query", "value"}}
-	if _, err := b.AddLoRA(v, cfg.LoRA(v.Config.Family)); err != nil {
+	if _, err := b.AddLoRA(v, cfg.LoRA(v)); err != nil {
 		t.Fatal(err)
 	}
 	v.Params.Init(b.Backend, 1, func(p *nn.Param) bool { return isAdapterTensor(p.Name) })
@@ -131,7 +131,7 @@ func TestAdapterTargets(t *testing.T) {
 			t.Errorf("%s: %v", tt.config, err)
 			continue
 		}
-		if got := c.LoRA(tt.family).Match(tt.module); got != tt.want {
+		if got := c.matches(tt.family, tt.module); got != tt.want {
 			t.Errorf("%s on %s: %v, want %v", tt.config, tt.module, got, tt.want)
 		}
 	}
@@ -235,7 +235,7 @@ func TestAdapterScale(t *testing.T) {
 	}
 	b := newBuilder(t, false)
 	v, _ := loadModel(t, b, "dinov2", OpenOptions{})
-	adapters, err := b.AddLoRA(v, c.LoRA(v.Config.Family))
+	adapters, err := b.AddLoRA(v, c.LoRA(v))
 	if err != nil {
 		t.Fatal(err)
 	}

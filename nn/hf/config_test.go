@@ -467,9 +467,11 @@ func FuzzAdapterConfig(f *testing.F) {
 			}
 			return
 		}
-		l := c.LoRA(nn.FamilyDINOv2)
 		module := "encoder.layer.0.attention.attention.query"
-		_, _, _ = l.Match(module), l.RankOf(module), l.AlphaOf(module)
+		c.matches(nn.FamilyDINOv2, module)
+		names := aliases(nn.FamilyDINOv2, module)
+		firstMatch(c.RankPattern, names)
+		firstMatch(c.AlphaPattern, names)
 		out, err := MarshalAdapterConfig(c, nn.FamilyDINOv2)
 		if err != nil {
 			t.Fatal(err)

@@ -173,7 +173,7 @@ func TestViewsOfOtherNamings(t *testing.T) {
 		if apart := v.Blocks[0].QKV.W == nil; apart != (i == 1) {
 			t.Errorf("query, key and value lie apart: %v", apart)
 		}
-		adapters, err := b.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 3, Match: nn.MatchModules("query", "value", "fc1")})
+		adapters, err := b.AddLoRA(v, nn.LoRAConfig{Rank: 2, Alpha: 3, Targets: []string{"query", "value", "fc1"}})
 		if err != nil {
 			t.Fatal(err)
 		}
