@@ -1,7 +1,9 @@
 package config
 
 // Config is every setting of a run. The json tags are the YAML keys; doc, min, max, above, below and oneof
-// document a key and bound its value (see Validate).
+// document a key and bound its value (see Validate). A key that nothing reads carries one of two more tags, whose
+// text is the reason: refused makes every value but the default an error, inert accepts the key, and Ineffective
+// and the printed documentation say that it changes nothing.
 type Config struct {
 	DinoHead     DinoHead     `json:"dino_head" doc:"projection head and loss on the CLS token"`
 	IBOT         IBOT         `json:"ibot" doc:"loss on masked patches; a weight above 0 makes the recipe DINOv2-like, 0 makes it DINO v1"`

@@ -91,8 +91,13 @@ func TestMistakes(t *testing.T) {
 		want       string
 	}{
 		{"unknown key", "train:\n  lr: 0.1\n  warmup_iteration: 5\n", "", "run.yaml:3: train.warmup_iteration: unknown key; did you mean train.warmup_iterations?"},
-		{"key of another section", "train:\n  out_dim: 5\n", "", "run.yaml:2: train.out_dim: unknown key; did you mean dino_head.out_dim?"},
-		{"unknown section", "trian:\n  lr: 0.1\n", "", "run.yaml:1: trian: unknown key"},
+		{"key of another section", "train:\n  out_dim: 5\n", "", "run.yaml:2: train.out_dim: unknown key; did you mean dino_head.out_dim or ibot.out_dim?"},
+		{"unknown section", "trian:\n  lr: 0.1\n", "", "run.yaml:1: trian: unknown key; did you mean train:?"},
+		{"another program's rate", "train:\n  learning_rate: 0.1\n", "", "run.yaml:2: train.learning_rate: unknown key; did you mean train.lr?"},
+		{"another program's batch", "batch_size: 8\n", "", "run.yaml:1: batch_size: unknown key; did you mean train.global_batch_size?"},
+		{"another program's batch in a section", "train:\n  batch_size: 8\n", "", "run.yaml:2: train.batch_size: unknown key; did you mean train.global_batch_size?"},
+		{"misspelt bare key", "max_iteration: 8\n", "", "run.yaml:1: max_iteration: unknown key; did you mean train.max_iterations?"},
+		{"refused key", "train:\n  use_lora: true\n", "", "run.yaml:2: train.use_lora: true: this version does not train adapters; set train.use_lora=false"},
 		{"bare key", "lr: 0.1\n", "", "run.yaml:1: lr: unknown key; did you mean train.lr?"},
 		{"repeated key", "train:\n  lr: 0.1\n  lr: 0.2\n", "", `run.yaml:3: not valid YAML: key "lr" already set in map; correct the file`},
 		{"text for a number", "train:\n  lr: fast\n", "", `run.yaml:2: train.lr: "fast": expected a number above 0 and at most 100; the default is 0.0001`},
@@ -226,6 +231,28 @@ func TestDiff(t *testing.T) {
 	b.Train.LR, b.Crops.LocalCropsNumber = .5, 4
 	if diff := cmp.Diff([]string{"train.lr: 0.0001 -> 0.5", "crops.local_crops_number: 6 -> 4"}, Diff(a, b)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestIneffectiveKeysAreListed(t *testing.T) {
+	c, err := Load("quickstart", "distribution.type=fsdp", "lora_config.lora_r=8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"distribution.type=fsdp (this version trains on one rank)"}, c.Ineffective()); diff != "" {
+		t.Error(diff)
+	}
+	if text := string(c.YAML(true)); !strings.Contains(text, "# accepted without effect: this version trains on one rank\n  type: fsdp\n") {
+		t.Error("the printed documentation does not say that distribution.type has no effect")
+	}
+}
+
+func TestSynonymsLeadToKeys(t *testing.T) {
+	known := newReader().byPath
+	for word, key := range synonyms {
+		if _, ok := known[key]; !ok {
+			t.Errorf("%s leads to %s, which is no key", word, key)
+		}
 	}
 }
 

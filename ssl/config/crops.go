@@ -8,8 +8,8 @@ type Crops struct {
 	LocalCropsNumber       int     `json:"local_crops_number" min:"0" max:"64" doc:"local crops L"`
 	GlobalCropsSize        int     `json:"global_crops_size" min:"1" max:"4096" doc:"side of a global crop in pixels; a multiple of the patch"`
 	LocalCropsSize         int     `json:"local_crops_size" min:"1" max:"4096" doc:"side of a local crop in pixels; a multiple of the patch"`
-	GuidanceProbability    float64 `json:"guidance_probability" min:"0" max:"1" doc:"share of the local crops centred on a label, for data with masks"`
-	LocalCropsInsideGlobal bool    `json:"local_crops_inside_global" doc:"keep guided crops inside the first global crop"`
+	GuidanceProbability    float64 `json:"guidance_probability" min:"0" max:"1" doc:"share of the local crops centred on a label, for data with masks" inert:"this version has no guided crops"`
+	LocalCropsInsideGlobal bool    `json:"local_crops_inside_global" doc:"keep guided crops inside the first global crop" refused:"this version has no guided crops"`
 	GammaProb              float64 `json:"gamma_prob" min:"0" max:"1" doc:"share of the views that get a random gamma"`
 	GammaRange             Pair    `json:"gamma_range" above:"0" max:"10" doc:"range of that gamma"`
 }

@@ -21,8 +21,8 @@ type Watch struct {
 type Output struct {
 	TrainCheckpointDir   string `json:"train_checkpoint_dir" doc:"training state, one iter_N folder per save"`
 	TeacherCheckpointDir string `json:"teacher_checkpoint_dir" doc:"teacher backbone in Hugging Face form, one iter_N folder per save"`
-	TrainingSamplesDir   string `json:"training_samples_dir" doc:"pictures"`
-	TrainingResultsDir   string `json:"training_results_dir" doc:"evaluation results"`
+	TrainingSamplesDir   string `json:"training_samples_dir" doc:"folder of the attention pictures" inert:"this version draws no pictures"`
+	TrainingResultsDir   string `json:"training_results_dir" doc:"a folder that DINO-MX makes and leaves empty" inert:"summary.json and metrics.jsonl hold the results"`
 	LogDir               string `json:"log_dir" doc:"log files"`
 	MainOutput           string `json:"main_output" doc:"root of all runs"`
 	MaxToKeep            int    `json:"max_to_keep" min:"1" doc:"newest checkpoints kept"`

@@ -29,6 +29,15 @@ func appendFields(to []field, prefix string, v reflect.Value) []field {
 	return to
 }
 
+// defaults maps the path of every leaf to its default value.
+func defaults() map[string]any {
+	values := map[string]any{}
+	for _, f := range fields(Default()) {
+		values[f.path] = f.value.Interface()
+	}
+	return values
+}
+
 // sections maps each section's key to its documentation, in order.
 func sections() (keys []string, doc map[string]string) {
 	t := reflect.TypeFor[Config]()

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -176,12 +176,7 @@ func secondDocument(text []byte) int {
 }
 
 func (r *reader) section(file string, text []byte, prefix string, m map[string]any) {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
 		path := prefix + k
 		if sub, ok := m[k].(map[string]any); ok && slices.ContainsFunc(r.known, func(s string) bool { return strings.HasPrefix(s, path+".") }) {
 			r.section(file, text, path+".", sub)
@@ -218,20 +213,11 @@ func (r *reader) set(path string, raw any, at place) {
 	}
 	if !assign(f, raw) {
 		e.Value, e.Want = describe(raw), "expected "+f.expectation()
-		e.Fix = "the default is " + encode(r.defaultOf(path))
+		e.Fix = "the default is " + encode(defaults()[path])
 		r.errs = append(r.errs, e)
 		return
 	}
 	r.origin[path] = at
-}
-
-func (r *reader) defaultOf(path string) any {
-	for _, f := range fields(Default()) {
-		if f.path == path {
-			return f.value.Interface()
-		}
-	}
-	return nil
 }
 
 // override applies one key=value of the command line. The value is read as YAML, except that a text key takes

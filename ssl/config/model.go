@@ -24,15 +24,15 @@ type Model struct {
 
 // Lora is the low-rank adaptation of the backbone.
 type Lora struct {
-	R       int      `json:"lora_r" min:"1" max:"1024" doc:"rank of the adapters"`
-	Alpha   float64  `json:"lora_alpha" above:"0" doc:"adapters are scaled by lora_alpha / lora_r"`
-	Dropout float64  `json:"lora_dropout" min:"0" below:"1" doc:"dropout before the adapters"`
-	Targets []string `json:"target_modules" doc:"linear layers to adapt"`
+	R       int      `json:"lora_r" min:"1" max:"1024" doc:"rank of the adapters" inert:"this version refuses train.use_lora"`
+	Alpha   float64  `json:"lora_alpha" above:"0" doc:"adapters are scaled by lora_alpha / lora_r" inert:"this version refuses train.use_lora"`
+	Dropout float64  `json:"lora_dropout" min:"0" below:"1" doc:"dropout before the adapters" inert:"this version refuses train.use_lora"`
+	Targets []string `json:"target_modules" doc:"linear layers to adapt" inert:"this version refuses train.use_lora"`
 }
 
 // Distillation names the frozen external teacher.
 type Distillation struct {
-	ModelType    string `json:"distilled_model_type" doc:"hub id of the teacher"`
-	ModelWeights string `json:"distilled_model_weights" doc:"folder or file with the teacher's weights"`
-	LoadFromDisk bool   `json:"load_from_disk" doc:"read the teacher from distilled_model_weights only"`
+	ModelType    string `json:"distilled_model_type" doc:"hub id of the teacher" inert:"this version refuses train.do_distillation"`
+	ModelWeights string `json:"distilled_model_weights" doc:"folder or file with the teacher's weights" inert:"this version refuses train.do_distillation"`
+	LoadFromDisk bool   `json:"load_from_disk" doc:"read the teacher from distilled_model_weights only" inert:"this version refuses train.do_distillation"`
 }

@@ -13,6 +13,7 @@ import (
 func (c *Config) YAML(docs bool) []byte {
 	var b strings.Builder
 	_, sectionDoc := sections()
+	standard := defaults()
 	section := ""
 	for _, f := range fields(c) {
 		s, key, _ := strings.Cut(f.path, ".")
@@ -28,6 +29,12 @@ func (c *Config) YAML(docs bool) []byte {
 		}
 		if docs {
 			fmt.Fprintf(&b, "  # %s (%s)\n", f.tag.Get("doc"), f.expectation())
+			if why := f.tag.Get("inert"); why != "" {
+				fmt.Fprintf(&b, "  # accepted without effect: %s\n", why)
+			}
+			if why := f.tag.Get("refused"); why != "" {
+				fmt.Fprintf(&b, "  # only %s: %s\n", encode(standard[f.path]), why)
+			}
 			if why := decisions[f.path]; why != "" {
 				fmt.Fprintf(&b, "  # why: %s\n", why)
 			}
@@ -35,6 +42,20 @@ func (c *Config) YAML(docs bool) []byte {
 		fmt.Fprintf(&b, "  %s: %s\n", key, encode(f.value.Interface()))
 	}
 	return []byte(b.String())
+}
+
+// Ineffective lists the keys that were given another value than the default although nothing reads them, each as
+// "distribution.type=fsdp (this version trains on one rank)".
+func (c *Config) Ineffective() []string {
+	var keys []string
+	standard := defaults()
+	for _, f := range fields(c) {
+		why, value := f.tag.Get("inert"), encode(f.value.Interface())
+		if why != "" && value != encode(standard[f.path]) {
+			keys = append(keys, fmt.Sprintf("%s=%s (%s)", f.path, value, why))
+		}
+	}
+	return keys
 }
 
 // Diff lists the keys on which two configurations differ, as "train.lr: 0.001 -> 0.002".

@@ -1,8 +1,12 @@
 package config
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
-// nearest is the known word that a misspelt one most likely meant, or "".
+// nearest returns the known word that a misspelt one most likely meant, or "".
 func nearest(word string, known []string) string {
 	best, bestDist := "", max(2, len(word)/3)+1
 	for _, k := range known {
@@ -13,29 +17,60 @@ func nearest(word string, known []string) string {
 	return best
 }
 
-// nearestKey looks for the key among those of its own section first, then for the same key elsewhere.
-func nearestKey(path string, known []string) string {
-	section, key, nested := strings.Cut(path, ".")
-	var same, last []string
-	for _, k := range known {
-		s, rest, _ := strings.Cut(k, ".")
-		if s == section {
-			same = append(same, k)
-		}
-		if rest == key || !nested && rest == section {
-			last = append(last, k)
-		}
-	}
-	if len(last) > 0 {
-		return last[0]
-	}
-	if k := nearest(path, same); k != "" {
-		return k
-	}
-	return nearest(path, known)
+// synonyms maps what other programs call a key to the key here.
+var synonyms = map[string]string{
+	"learning_rate": "train.lr", "base_lr": "train.lr", "min_learning_rate": "train.min_lr",
+	"batch_size": "train.global_batch_size", "batch_size_per_device": "train.batch_size_per_gpu",
+	"epochs": "train.max_iterations", "max_epochs": "train.max_iterations", "num_epochs": "train.max_iterations",
+	"steps": "train.max_iterations", "max_steps": "train.max_iterations", "iterations": "train.max_iterations",
+	"warmup_steps": "train.warmup_iterations", "warmup_epochs": "train.warmup_iterations",
+	"precision": "distribution.mixed_precision", "amp": "distribution.mixed_precision", "fp16": "distribution.mixed_precision",
+	"arch": "train.model_type", "backbone": "train.model_type", "name": "train.model_name",
+	"output_dir": "output_folders.main_output", "data_path": "dataset.dataset_path", "data_dir": "dataset.dataset_path",
+	"gradient_clipping": "train.clip_grad", "max_grad_norm": "train.clip_grad", "workers": "train.num_workers",
+	"gradient_checkpointing": "train.gradient_checkpointing_enable", "ema_momentum": "train.momentum_teacher",
+	"koleo_weight": "koleo.loss_weight", "ibot_weight": "ibot.loss_weight", "mask_ratio": "ibot.mask_ratio_min_max",
 }
 
-// editDistance is the optimal string alignment distance: insertions, deletions, replacements and swaps of
+// nearestKey returns the known key or keys that path most likely means, or "". It looks for the name that other
+// programs use, then for the same key in another section, then for a misspelt section, and at last for the nearest
+// spelling: in the key's own section first, then in all.
+func nearestKey(path string, known []string) string {
+	section, key, nested := strings.Cut(path, ".")
+	if !nested {
+		key = section
+	}
+	if k := synonyms[strings.ToLower(key)]; k != "" {
+		return k
+	}
+	var own, named, names []string
+	for _, k := range known {
+		s, name, _ := strings.Cut(k, ".")
+		names = append(names, name)
+		if s == section {
+			own = append(own, k)
+		}
+		if name == key {
+			named = append(named, k)
+		}
+	}
+	if len(named) > 0 && len(named) <= 3 {
+		return orList(named)
+	}
+	if nested {
+		return cmp.Or(nearest(path, own), nearest(path, known))
+	}
+	keys, _ := sections()
+	if s := nearest(path, keys); s != "" {
+		return s + ":"
+	}
+	if i := slices.Index(names, nearest(key, names)); i >= 0 {
+		return known[i]
+	}
+	return ""
+}
+
+// editDistance returns the optimal string alignment distance: insertions, deletions, replacements and swaps of
 // neighbouring letters.
 func editDistance(a, b string) int {
 	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)

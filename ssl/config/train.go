@@ -2,9 +2,9 @@ package config
 
 // Distribution says how ranks share the work and in which number format they compute.
 type Distribution struct {
-	Type           string `json:"type" oneof:"ddp|fsdp" doc:"how several ranks share the model; no effect on one rank"`
-	MixedPrecision string `json:"mixed_precision" oneof:"bf16|fp16|no" doc:"number format of activations on a GPU; a CPU always computes in 32-bit floats"`
-	DowncastBF16   string `json:"downcast_bf16" oneof:"no|yes" doc:"accepted for compatibility, without effect"`
+	Type           string `json:"type" oneof:"ddp|fsdp" doc:"how several ranks share the model" inert:"this version trains on one rank"`
+	MixedPrecision string `json:"mixed_precision" oneof:"bf16|fp16|no" doc:"number format of the activations on a GPU: bf16; fp16, which is computed as bf16 and said so; no, which is 32-bit floats without tensor cores. Weights and moments are 32-bit floats always, and on a CPU everything is"`
+	DowncastBF16   string `json:"downcast_bf16" oneof:"no|yes" doc:"variable of that name for Accelerate" inert:"it concerns TPUs alone"`
 }
 
 // Train is the model's name and kind, the length of the run, the schedules and the saving.
@@ -14,9 +14,9 @@ type Train struct {
 	GlobalBatchSize             int     `json:"global_batch_size" min:"1" doc:"images per step over all ranks"`
 	BatchSizePerGPU             int     `json:"batch_size_per_gpu" min:"0" doc:"images per step and rank; wins over global_batch_size when above 0"`
 	MaxIterations               int     `json:"max_iterations" min:"1" max:"1000000000" doc:"steps of the run and length of every schedule"`
-	DoDistillation              bool    `json:"do_distillation" doc:"learn from the frozen teacher of the distillation section"`
-	MixedPrecision              bool    `json:"mixed_precision" doc:"accepted for compatibility; distribution.mixed_precision decides"`
-	UseLora                     bool    `json:"use_lora" doc:"train low-rank adapters instead of the backbone"`
+	DoDistillation              bool    `json:"do_distillation" doc:"learn from the frozen teacher of the distillation section" refused:"this version has no distillation"`
+	MixedPrecision              bool    `json:"mixed_precision" doc:"whether to use a 16-bit number format" inert:"distribution.mixed_precision decides"`
+	UseLora                     bool    `json:"use_lora" doc:"train low-rank adapters instead of the backbone" refused:"this version does not train adapters"`
 	GradientCheckpointing       bool    `json:"gradient_checkpointing_enable" doc:"recompute the student's blocks in the backward pass to save memory"`
 	ClipGrad                    float64 `json:"clip_grad" min:"0" doc:"largest gradient norm, see optim.clip_scope; 0 is off"`
 	FreezeLastLayer             int     `json:"freeze_last_layer" min:"0" doc:"steps during which the heads' last layer stands still"`
@@ -40,8 +40,8 @@ type Train struct {
 	NumWorkers                  int     `json:"num_workers" min:"0" max:"1024" doc:"goroutines that decode and augment; 0 uses the number of CPUs"`
 	SaveckpFreq                 int     `json:"saveckp_freq" doc:"steps between checkpoints; 0 or less saves only at the end"`
 	GenerateSamples             bool    `json:"generate_samples" doc:"draw attention pictures at each save"`
-	PCAComponent                int     `json:"PCA_component" min:"1" max:"16" doc:"principal components in the attention pictures"`
-	LevelAwareness              any     `json:"level_awareness" doc:"accepted for compatibility when null; unfinished in DINO-MX"`
+	PCAComponent                int     `json:"PCA_component" min:"1" max:"16" doc:"principal components in the attention pictures" inert:"this version draws no pictures"`
+	LevelAwareness              any     `json:"level_awareness" doc:"a key that DINO-MX left unfinished" refused:"it is unfinished in DINO-MX"`
 	Seed                        Seed    `json:"seed" doc:"seed of weights, data order, augmentation, masks and drop path; a number or the word random"`
 	DropPathRate                float64 `json:"drop_path_rate" min:"0" below:"1" doc:"stochastic depth of the student"`
 	DropPathMode                string  `json:"drop_path_mode" oneof:"linear|uniform|subset" doc:"linear: the rate grows with depth (DINO); uniform: the same everywhere; subset: uniform, and a dropped branch is not computed (DINOv2, DINOv3)"`

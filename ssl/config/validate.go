@@ -5,6 +5,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -23,16 +24,13 @@ func (c *Config) check(origin func(path string) place) Errors {
 		}
 		errs = append(errs, &Error{File: at.file, Line: at.line, Key: path, Value: value, Want: want, Fix: fix})
 	}
-	standard := map[string]string{}
-	for _, f := range fields(Default()) {
-		standard[f.path] = encode(f.value.Interface())
-	}
+	standard := defaults()
 	for _, f := range fields(c) {
 		if strings.HasPrefix(f.path, "model.") && c.Family() == "" {
 			continue // the model's own files give the shape
 		}
 		if !inBounds(f) {
-			fix := "the default is " + standard[f.path]
+			fix := "the default is " + encode(standard[f.path])
 			if strings.HasPrefix(f.path, "model.") {
 				fix = "leave the key out to take the shape of train.model_type"
 			} else if one := f.tag.Get("oneof"); one != "" {
@@ -41,6 +39,9 @@ func (c *Config) check(origin func(path string) place) Errors {
 				}
 			}
 			add(f.path, encode(f.value.Interface()), "expected "+f.expectation(), fix)
+		}
+		if why := f.tag.Get("refused"); why != "" && encode(f.value.Interface()) != encode(standard[f.path]) {
+			add(f.path, encode(f.value.Interface()), why, "set "+f.path+"="+encode(standard[f.path]))
 		}
 	}
 	if len(errs) == 0 {
@@ -60,7 +61,7 @@ func inBounds(f field) bool {
 	switch x := v.Interface().(type) {
 	case string:
 		one := f.tag.Get("oneof")
-		return one == "" || contains(strings.Split(one, "|"), x)
+		return one == "" || slices.Contains(strings.Split(one, "|"), x)
 	case int:
 		return within(f.tag, float64(x))
 	case float64:
@@ -81,15 +82,6 @@ func inBounds(f field) bool {
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
 
 type addFunc = func(path, value, want, fix string)
 
@@ -213,12 +205,6 @@ func (c *Config) checkHeads(add addFunc) {
 		add(batchKey, fmt.Sprint(batch), "expected at least 2, because koleo.loss_weight is above 0 and needs a neighbour",
 			"set "+batchKey+"=2, or koleo.loss_weight=0")
 	}
-	if t.UseLora {
-		add("train.use_lora", "true", "this version does not train adapters", "set train.use_lora=false")
-	}
-	if t.DoDistillation {
-		add("train.do_distillation", "true", "this version has no distillation", "set train.do_distillation=false")
-	}
 	if t.UsePretrained && t.CheckpointPath != "" {
 		add("train.checkpoint_path", encode(t.CheckpointPath), "expected to be empty while train.use_pretrained is true",
 			"set train.use_pretrained=false to start from this folder")
@@ -238,9 +224,6 @@ func (c *Config) checkData(add addFunc) {
 		add("dataset.std", encode(d.Std), fmt.Sprintf("expected as many values as dataset.mean has (%d)", len(d.Mean)), "give both for every channel")
 	} else if n := c.Model.NumChannels; c.Family() != "" && n > 0 && len(d.Mean) > 1 && len(d.Mean) != n {
 		add("dataset.mean", encode(d.Mean), fmt.Sprintf("expected 1 value or one for each of the %d channels", n), "or set model.num_channels")
-	}
-	if cr.LocalCropsInsideGlobal {
-		add("crops.local_crops_inside_global", "true", "this version has no guided crops", "set crops.local_crops_inside_global=false")
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,15 +126,32 @@ func TestTrainOnEmulatedGPU(t *testing.T) {
 	if testing.Short() {
 		t.Skip("interprets kernels")
 	}
-	c := tiny(t, "train.max_iterations=2", "train.log_every=1")
-	var losses []string
-	sum, err := Train(context.Background(), c, Options{
-		Device: "emulated-cuda", Log: func(string, string) {}, Step: func(s *Step) { losses = append(losses, fmt.Sprintf("%.3f", float64(s.Loss))) },
-	})
-	if err != nil {
-		t.Fatal(err)
+	train := func(device, precision string) (losses []float64, log string) {
+		c := tiny(t, "train.max_iterations=2", "train.log_every=1", "distribution.mixed_precision="+precision)
+		sum, err := Train(context.Background(), c, Options{
+			Device: device, Log: func(_, m string) { log += m + "\n" },
+			Step: func(s *Step) { losses = append(losses, float64(s.Loss)) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(losses) != 2 || losses[0] == 0 || math.IsNaN(losses[0]) || !sum.Finished || sum.PeakMemory == 0 {
+			t.Errorf("losses %v, summary %+v", losses, sum)
+		}
+		return losses, log
 	}
-	if len(losses) != 2 || losses[0] == "0.000" || losses[0] == "NaN" || !sum.Finished || sum.PeakMemory == 0 {
-		t.Errorf("losses %v, summary %+v", losses, sum)
+	if _, log := train("emulated-cuda", "bf16"); !strings.Contains(log, "1 process, bf16, emulated-cuda") {
+		t.Errorf("%s", log)
+	}
+	// Without mixed precision the GPU's losses are those of the CPU, but for the order of sums.
+	want, _ := train("cpu", "no")
+	got, log := train("emulated-cuda", "no")
+	if !strings.Contains(log, "1 process, f32, emulated-cuda") {
+		t.Errorf("%s", log)
+	}
+	for i := range want {
+		if math.Abs(got[i]-want[i]) > 1e-5*want[i] {
+			t.Errorf("step %d: loss %v on the GPU in f32, %v on the CPU", i, got[i], want[i])
+		}
 	}
 }

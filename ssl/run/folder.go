@@ -48,7 +48,7 @@ func Stored(path string) (*config.Config, error) {
 // open locks the run folder, making it if need be, and stores the configuration if it is the first there.
 func open(c *config.Config) (*Folder, error) {
 	f := &Folder{Path: FolderOf(c), layout: c.Output}
-	for _, dir := range []string{f.Path, f.train(), f.teacher(), f.logs(), f.results(), f.samples()} {
+	for _, dir := range []string{f.Path, f.train(), f.teacher(), f.logs()} {
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			return nil, fmt.Errorf("run folder: %w; give --output a folder that can be written", err)
 		}
@@ -76,8 +76,6 @@ func (f *Folder) file(name string) string { return filepath.Join(f.Path, name) }
 func (f *Folder) train() string           { return f.file(f.layout.TrainCheckpointDir) }
 func (f *Folder) teacher() string         { return f.file(f.layout.TeacherCheckpointDir) }
 func (f *Folder) logs() string            { return f.file(f.layout.LogDir) }
-func (f *Folder) results() string         { return f.file(f.layout.TrainingResultsDir) }
-func (f *Folder) samples() string         { return f.file(f.layout.TrainingSamplesDir) }
 
 // writeFile replaces a file in one step: a reader sees the old content or the new, also after a crash. The
 // run's lock keeps two writers apart.

@@ -39,7 +39,7 @@ func TestFolderLayout(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	want := []string{".lock", "config.yaml", "log_files", "teacher_checkpoints", "train_checkpoints", "training_results", "training_samples"}
+	want := []string{".lock", "config.yaml", "log_files", "teacher_checkpoints", "train_checkpoints"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)
 	}

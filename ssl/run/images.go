@@ -123,12 +123,19 @@ func (im *images) openEval(c *config.Config) error {
 // multiCrop is the training augmentation.
 func (im *images) multiCrop(c *config.Config) (data.Transform, error) {
 	cr, a := &c.Crops, &c.Augment
-	blur := map[string][3]float64{"intended": {1, .1, .5}, "published": {0, .9, .5}, "off": {}}[a.BlurMode]
+	blur, err := blurMode.value(a.BlurMode)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := interpolation.value(a.Interpolation)
+	if err != nil {
+		return nil, err
+	}
 	return augment.NewMultiCrop(augment.Config{
 		Channels:       im.train.Channels(),
 		Global:         augment.Crop{Number: cr.GlobalCropsNumber, Size: cr.GlobalCropsSize, Scale: cr.GlobalCropsScale},
 		Local:          augment.Crop{Number: cr.LocalCropsNumber, Size: cr.LocalCropsSize, Scale: cr.LocalCropsScale},
-		Filter:         filter(a.Interpolation),
+		Filter:         filter,
 		HorizontalFlip: a.HorizontalFlip, VerticalFlip: a.VerticalFlip,
 		JitterProb: a.JitterProb, Brightness: a.Brightness, Contrast: a.Contrast, Saturation: a.Saturation, Hue: a.Hue,
 		GrayProb: a.GrayProb, BlurProb: blur, BlurSigma: a.BlurSigma, SolariseProb: a.SolariseProb,
@@ -144,20 +151,17 @@ func (im *images) whole(c *config.Config) (data.Transform, error) {
 // wholeTransform resizes the shorter side to dataset.size and cuts the centre of a global crop's size, or, with
 // dataset.resize, resizes the whole picture to dataset.size.
 func wholeTransform(c *config.Config, channels int, mean, std []float64) (data.Transform, error) {
+	filter, err := interpolation.value(c.Augment.Interpolation)
+	if err != nil {
+		return nil, err
+	}
 	w := augment.WholeConfig{
 		Channels: channels, Height: c.Crops.GlobalCropsSize, Width: c.Crops.GlobalCropsSize,
-		ShortSide: min(c.Dataset.Size[0], c.Dataset.Size[1]), Filter: filter(c.Augment.Interpolation), Mean: mean, Std: std,
+		ShortSide: min(c.Dataset.Size[0], c.Dataset.Size[1]), Filter: filter, Mean: mean, Std: std,
 	}
 	w.ShortSide = max(w.ShortSide, w.Height)
 	if c.Dataset.Resize {
 		w.Height, w.Width, w.ShortSide = c.Dataset.Size[0], c.Dataset.Size[1], 0
 	}
 	return augment.NewWhole(w)
-}
-
-func filter(name string) augment.Filter {
-	if name == "bilinear" {
-		return augment.Bilinear
-	}
-	return augment.Bicubic
 }

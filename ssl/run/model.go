@@ -2,21 +2,31 @@ package run
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
+// dropPathOf returns the stochastic depth of a configuration.
+func dropPathOf(c *config.Config) (nn.DropPathConfig, error) {
+	d, err := dropPathMode.value(c.Train.DropPathMode)
+	d.Rate = c.Train.DropPathRate
+	return d, err
+}
+
 // vitConfig is the backbone that a configuration describes, for images of the given channels.
 func vitConfig(c *config.Config, channels int) (nn.ViTConfig, error) {
 	m := &c.Model
-	families := map[string]nn.Family{
-		"vit": nn.FamilyViT, "dinov2": nn.FamilyDINOv2, "dinov2_with_registers": nn.FamilyDINOv2Registers, "dinov3_vit": nn.FamilyDINOv3,
+	family, err := modelFamily.value(c.Family())
+	if err != nil {
+		return nn.ViTConfig{}, fmt.Errorf("train.model_type: %s: no known model; use one of %s with the keys of the model section",
+			c.Train.ModelType, strings.Join(modelFamily.known(), ", "))
 	}
-	family, ok := families[c.Family()]
-	if !ok {
-		return nn.ViTConfig{}, fmt.Errorf("train.model_type: %s: no known model; use one of vit, dinov2, dinov2_with_registers, dinov3_vit with the keys of the model section", c.Train.ModelType)
+	dropPath, err := dropPathOf(c)
+	if err != nil {
+		return nn.ViTConfig{}, err
 	}
 	if m.NumChannels > 0 && m.NumChannels != channels {
 		return nn.ViTConfig{}, fmt.Errorf("model.num_channels: %d: the images of %s have %d; set model.num_channels=%d, or 0 to take what the data has",
@@ -35,7 +45,7 @@ func vitConfig(c *config.Config, channels int) (nn.ViTConfig, error) {
 		LayerScale: m.LayerScaleValue > 0, LayerScaleInit: m.LayerScaleValue, Registers: m.NumRegisterTokens,
 		MaskToken: family != nn.FamilyViT || c.IBOT.LossWeight > 0,
 		RoPE:      nn.RoPEConfig{Theta: m.RopeTheta, Shift: m.PosEmbedShift, Jitter: m.PosEmbedJitter, Rescale: m.PosEmbedRescale, PerBlock: true},
-		DropPath:  nn.DropPathConfig{Rate: c.Train.DropPathRate, Linear: c.Train.DropPathMode == "linear", Subset: c.Train.DropPathMode == "subset"},
+		DropPath:  dropPath,
 	}
 	if family == nn.FamilyDINOv2Registers {
 		v.Interpolation = nn.InterpolateAntialias

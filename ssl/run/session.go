@@ -67,7 +67,10 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	} else {
 		im.compareStatistics()
 	}
-	set := settings(c, initial.config)
+	set, err := settings(c, initial.config)
+	if err != nil {
+		return nil, err
+	}
 	if err := set.Validate(); err != nil {
 		return nil, err
 	}
@@ -85,6 +88,16 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 		return nil, err
 	}
 	s.backend = s.device.Backend
+	var note string
+	if s.device.DType, note, err = precision(c.Distribution.MixedPrecision, s.device.DType); err != nil {
+		return nil, err
+	}
+	if note != "" {
+		im.warnings = append(im.warnings, note)
+	}
+	if keys := c.Ineffective(); len(keys) > 0 {
+		im.warnings = append(im.warnings, "without effect: "+strings.Join(keys, ", "))
+	}
 	load := data.LoaderConfig{
 		Source: im.train, Transform: transform, Seed: uint64(c.Train.Seed), Shuffle: c.Dataset.Shuffle, BatchSize: set.Batch,
 		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,

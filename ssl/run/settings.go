@@ -1,6 +1,8 @@
 package run
 
 import (
+	"errors"
+
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl"
@@ -16,15 +18,18 @@ func localBatch(c *config.Config) int {
 	return c.Train.GlobalBatchSize
 }
 
-// settings is the recipe of a configuration for a backbone.
-func settings(c *config.Config, backbone nn.ViTConfig) *ssl.Settings {
+// settings returns the recipe of a configuration for a backbone. The error names a key whose word is not known.
+func settings(c *config.Config, backbone nn.ViTConfig) (*ssl.Settings, error) {
 	t, o := &c.Train, &c.Optim
 	batch := localBatch(c)
-	scaling := map[string]optim.Scaling{
-		"none": optim.NoScaling, "linear_wrt_256": optim.Linear256, "sqrt_wrt_1024": optim.Sqrt1024, "4sqrt_wrt_1024": optim.FourSqrt1024,
-	}[o.LRScaling]
-	clip := map[string]optim.Clip{"tensor": optim.ClipPerParameter, "module": optim.ClipPerModule, "global": optim.ClipGlobal}[o.ClipScope]
-	lastLayer := map[string]optim.LastLayer{"drop_gradient": optim.LastLayerSkipped, "zero_lr": optim.LastLayerHeld}[o.LastLayerFreeze]
+	scaling, err1 := lrScaling.value(o.LRScaling)
+	clip, err2 := clipScope.value(o.ClipScope)
+	lastLayer, err3 := lastLayerFreeze.value(o.LastLayerFreeze)
+	sinkhorn, err4 := centering.value(t.Centering)
+	exact, err5 := maskTarget.value(c.IBOT.MaskTarget)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		return nil, err
+	}
 	s := &ssl.Settings{
 		Seed: uint64(t.Seed), Batch: batch, LocalCrops: c.Crops.LocalCropsNumber,
 		GlobalSize: c.Crops.GlobalCropsSize, LocalSize: c.Crops.LocalCropsSize,
@@ -34,13 +39,13 @@ func settings(c *config.Config, backbone nn.ViTConfig) *ssl.Settings {
 			WeightNorm: c.DinoHead.WeightNorm, FreezeGain: c.DinoHead.NormLastLayer,
 		}},
 		IBOT: ssl.IBOT{Weight: c.IBOT.LossWeight, Mask: mask.Settings{
-			Probability: c.IBOT.MaskSampleProbability, Ratio: c.IBOT.MaskRatioMinMax, Exact: c.IBOT.MaskTarget == "exact",
+			Probability: c.IBOT.MaskSampleProbability, Ratio: c.IBOT.MaskRatioMinMax, Exact: exact,
 		}},
 		KoLeo: ssl.KoLeo{Weight: c.KoLeo.LossWeight},
 		Gram: ssl.Gram{
 			Weight: c.Gram.LossWeight, First: c.Gram.FirstUpdate, Every: c.Gram.UpdateFrequency, Times: c.Gram.MaxUpdates, RemoveNegative: c.Gram.RemoveNeg,
 		},
-		Targets: ssl.Targets{Sinkhorn: t.Centering == "sinkhorn_knopp", StudentTemp: t.StudentTemp, CentreMomentum: t.CenterMomentum},
+		Targets: ssl.Targets{Sinkhorn: sinkhorn, StudentTemp: t.StudentTemp, CentreMomentum: t.CenterMomentum},
 		Schedules: ssl.Schedules{
 			LR: optim.Cosine{
 				Base: scaling.Scale(t.LR, batch), Final: scaling.Scale(t.MinLR, batch), Warmup: t.WarmupIterations, Total: t.MaxIterations,
@@ -64,5 +69,5 @@ func settings(c *config.Config, backbone nn.ViTConfig) *ssl.Settings {
 			WeightNorm: c.DinoHead.WeightNorm, FreezeGain: c.IBOT.NormLastLayer,
 		}
 	}
-	return s
+	return s, nil
 }

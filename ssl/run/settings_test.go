@@ -20,7 +20,11 @@ func settingsOf(t *testing.T, recipe string, overrides ...string) *ssl.Settings 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return settings(c, v)
+	s, err := settings(c, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestEveryRecipeIsAValidTraining(t *testing.T) {

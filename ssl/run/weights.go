@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/dino-mx/dmx/data/augment"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/nn/hf/hub"
@@ -57,7 +58,10 @@ func openInitial(ctx context.Context, c *config.Config, channels int, say func(l
 		}
 	}
 	in := &initial{config: w.Config.ViTConfig, weights: w}
-	in.config.DropPath = nn.DropPathConfig{Rate: t.DropPathRate, Linear: t.DropPathMode == "linear", Subset: t.DropPathMode == "subset"}
+	if in.config.DropPath, err = dropPathOf(c); err != nil {
+		w.Close()
+		return nil, err
+	}
 	in.config.MaskToken = in.config.MaskToken || c.IBOT.LossWeight > 0
 	in.config.Pooler = false
 	return in, nil
@@ -93,7 +97,11 @@ func (s *session) exportTeacher(dir string) error {
 		Mean: perChannel(s.pictures.mean, v.Config.Channels), Std: perChannel(s.pictures.std, v.Config.Channels),
 		ConvertRGB: v.Config.Channels == 3, Size: hf.Size{ShortestEdge: max(side, min(size[0], size[1]))}, CenterCrop: true, Crop: hf.Size{Height: side, Width: side},
 	}
-	if s.c.Augment.Interpolation == "bilinear" {
+	filter, err := interpolation.value(s.c.Augment.Interpolation)
+	if err != nil {
+		return err
+	}
+	if filter == augment.Bilinear {
 		proc.Resample = hf.Bilinear
 	}
 	if s.c.Dataset.Resize {
