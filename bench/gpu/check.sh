@@ -4,8 +4,8 @@
 #
 #   check.sh [--dry] [NAME...]
 #
-# Runs the checks named, or all: operations versions gradients repeats agreement trainer repeated resume quickstart
-# sanitizer. Ends with a table; the exit code is 1 when one fails. Logs go to log/ beside this script, or to $OUT/log.
+# Runs the checks named, or all: operations gradients timer agreement trainer repeated resume quickstart sanitizer.
+# Ends with a table; the exit code is 1 when one fails. Logs go to log/ beside this script, or to $OUT/log.
 # --dry runs what can be run without a GPU, on the interpreter of the kernels, and checks no hardware.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -127,12 +127,10 @@ if [[ -n $dry ]]; then
 	echo "DRY RUN: no hardware is checked; the interpreter stands in for the GPU where it can."
 else
 	nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "nvidia-smi is not here"
-	for t in operations:Operations versions:Versions gradients:Gradients repeats:Repeats timer:Time; do
+	for t in operations:Survey gradients:Gradients timer:Time; do
 		case ${t%%:*} in
-		operations) what="every operation against the float64 oracle, f32 and bf16" ;;
-		versions) what="every version of the product and of attention against the oracle" ;;
+		operations) what="every operation against the float64 oracle, twice for the same bits, and all older versions" ;;
 		gradients) what="every backward operation against differences of its forward operation" ;;
-		repeats) what="every operation twice: the same bits" ;;
 		timer) what="device time of one copy and of ten" ;;
 		esac
 		check "${t%%:*}" "$what" "$here/driver.test" -test.run "^TestDevice${t##*:}\$" -test.v

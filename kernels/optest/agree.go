@@ -25,17 +25,12 @@ type Agreement struct {
 // on the same inputs, and reports each to f in turn.
 func Agree(a, b kernels.Backend, f func(Agreement), opts ...Option) {
 	o := collect(opts)
-	for _, group := range groups(&o) {
-		for _, dtype := range o.types {
-			for _, s := range group {
-				r := s.row(dtype)
-				g := Agreement{Op: s.op, Type: dtype.String(), Row: s.name}
-				r.oracle()
-				r.agree(a, b, &g)
-				f(g)
-			}
-		}
-	}
+	prepared(requests(&o), &o, func(q request, r *row) bool {
+		g := Agreement{Op: q.spec.op, Type: q.dtype.String(), Row: q.spec.name}
+		r.agree(a, b, &g)
+		f(g)
+		return true
+	})
 }
 
 // agree runs the row on both backends and compares the results.

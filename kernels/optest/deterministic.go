@@ -29,7 +29,7 @@ func Deterministic(t *testing.T, newBackend func(threads int) kernels.Backend, o
 					for name, b := range others {
 						got, err := r.bits(b)
 						if err == nil {
-							err = r.same(want, got)
+							err = r.same(want, got, "one thread", "more")
 						}
 						if err != nil {
 							t.Errorf("%s/%s: %s: %v", dtype, s.name, name, err)
@@ -53,14 +53,15 @@ func (r *row) bits(b kernels.Backend) ([][]float64, error) {
 	return results, nil
 }
 
-func (r *row) same(want, got [][]float64) error {
+// same compares the bits of the outputs of two runs, which a and b name in the message.
+func (r *row) same(want, got [][]float64, a, b string) error {
 	for i, o := range r.operands {
 		if o.role == in {
 			continue
 		}
 		for j, v := range want[i] {
 			if w := got[i][j]; math.Float64bits(v) != math.Float64bits(w) {
-				return fmt.Errorf("%s %s%v[%s] is %v with one thread and %v with more", o.name, o.dtype, o.shape, position(o.shape, j), v, w)
+				return fmt.Errorf("%s %s%v[%s] is %v with %s and %v with %s", o.name, o.dtype, o.shape, position(o.shape, j), v, a, w, b)
 			}
 		}
 	}

@@ -41,12 +41,13 @@ func TestTableFindsFaults(t *testing.T) {
 // notices runs the small rows of an operation until one fails.
 func notices(b kernels.Backend, dtype tensor.DType, op string) bool {
 	o := collect([]Option{Only(op), Small})
-	for _, s := range groups(&o)[0] {
-		if s.row(dtype).check(b) != nil {
-			return true
-		}
-	}
-	return false
+	o.types = []tensor.DType{dtype}
+	noticed := false
+	prepared(requests(&o), &o, func(_ request, r *row) bool {
+		noticed = r.check(b) != nil
+		return !noticed
+	})
+	return noticed
 }
 
 func TestGradientsFindFaults(t *testing.T) {

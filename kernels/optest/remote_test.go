@@ -89,7 +89,7 @@ func TestDeterministicFindsFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.same(want, got) == nil {
+	if r.same(want, got, "one run", "another") == nil {
 		t.Error("a difference in the last bit was not noticed")
 	}
 	Deterministic(t, func(int) kernels.Backend { return ref.New() }, Only("Sum", "AdamW"), Small)

@@ -26,13 +26,18 @@ func Run(t *testing.T, b kernels.Backend, opts ...Option) {
 		t.Run(group[0].op, func(t *testing.T) {
 			for _, dtype := range o.types {
 				t.Run(dtype.String(), func(t *testing.T) {
+					var list []request
 					for _, s := range group {
-						t.Run(s.name, func(t *testing.T) {
-							if err := s.row(dtype).check(b); err != nil {
+						list = append(list, request{s, dtype})
+					}
+					prepared(list, &o, func(q request, r *row) bool {
+						t.Run(q.spec.name, func(t *testing.T) {
+							if err := r.check(b); err != nil {
 								t.Error(err)
 							}
 						})
-					}
+						return true
+					})
 				})
 			}
 		})
@@ -62,18 +67,12 @@ type Case struct {
 // Walk runs the table like Run and shows each row to f in turn, until f returns false.
 func Walk(b kernels.Backend, f func(Case) bool, opts ...Option) {
 	o := collect(opts)
-	for _, group := range groups(&o) {
-		for _, dtype := range o.types {
-			for _, s := range group {
-				r := s.row(dtype)
-				r.shifted = r.shifted && !o.aligned
-				err := r.check(b)
-				if !f(Case{s.op, dtype.String(), s.name, r.bytes(), err}) {
-					return
-				}
-			}
-		}
-	}
+	prepared(requests(&o), &o, func(q request, r *row) bool { return f(q.result(r, r.check(b))) })
+}
+
+// result is the Case of a row that was run with the given outcome.
+func (q request) result(r *row, err error) Case {
+	return Case{q.spec.op, q.dtype.String(), q.spec.name, r.bytes(), err}
 }
 
 // Ops lists the operations that have rows.
@@ -126,9 +125,8 @@ func spread(group []*spec, n int) []*spec {
 	return some
 }
 
-// check runs the row and returns everything that is wrong with it.
+// check runs the row, whose oracle has been evaluated, and returns everything that is wrong with it.
 func (r *row) check(b kernels.Backend) error {
-	r.oracle()
 	if err := r.run(b); err != nil {
 		return err
 	}

@@ -3,8 +3,10 @@
 package driver
 
 import (
+	"flag"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/optest"
@@ -38,19 +40,33 @@ func TestWithoutDriver(t *testing.T) {
 	}
 }
 
-// The table of operations on the device, every kernel version.
-func TestDeviceOperations(t *testing.T) {
-	optest.Run(t, backend(t, cuda.Versions{}), optest.Types(tensor.F32, tensor.BF16))
-}
+// budget ends the survey early, with a sample of everything.
+var budget = flag.Duration("budget", 0, "time for TestDeviceSurvey; 0 runs every row")
 
-// Every version of the kernel families that have several. A version that does not exist here, or not for a row, is the
-// fastest that fits, so asking for more than there are only takes time.
-func TestDeviceVersions(t *testing.T) {
+// products are the operations whose kernels come in several versions.
+var products = []string{"Gemm", "Attention", "AttentionBackward"}
+
+// Every row of the table on the device against the float64 oracle: the fastest kernels twice, for the same bits, and
+// each older version of the product and of attention. The oracle is evaluated once for all of them.
+func TestDeviceSurvey(t *testing.T) {
+	subjects := []optest.Subject{{Name: "fastest", Backend: backend(t, cuda.Versions{}), Repeat: true}}
 	for v := 1; v <= 3; v++ {
-		t.Run(fmt.Sprint("version ", v), func(t *testing.T) {
-			b := backend(t, cuda.Versions{Gemm: v, Attention: v})
-			optest.Run(t, b, optest.Types(tensor.BF16), optest.Only("Gemm", "Attention", "AttentionBackward"))
+		subjects = append(subjects, optest.Subject{
+			Name: fmt.Sprint("version ", v), Backend: backend(t, cuda.Versions{Gemm: v, Attention: v}), Ops: products,
 		})
+	}
+	start, runs, failed := time.Now(), 0, 0
+	optest.Survey(subjects, func(f optest.Finding) bool {
+		runs++
+		if f.Err != nil {
+			failed++
+			t.Errorf("%s: %s/%s/%s: %v", f.Subject, f.Op, f.Type, f.Row, f.Err)
+		}
+		return *budget == 0 || time.Since(start) < *budget
+	}, optest.Types(tensor.F32, tensor.BF16))
+	t.Logf("%d of %d runs in %.0f s, %d failed", runs, optest.SurveySize(subjects), time.Since(start).Seconds(), failed)
+	if runs == 0 {
+		t.Error("nothing ran")
 	}
 }
 
@@ -62,16 +78,7 @@ func TestDeviceGradients(t *testing.T) {
 // A few rows of every operation, few enough to be run under compute-sanitizer.
 func TestDeviceSample(t *testing.T) {
 	optest.Run(t, backend(t, cuda.Versions{}), optest.Types(tensor.F32, tensor.BF16), optest.Each(2))
-	optest.Run(t, backend(t, cuda.Versions{Gemm: 1, Attention: 1}), optest.Types(tensor.BF16), optest.Each(2), optest.Only("Gemm", "Attention", "AttentionBackward"))
-}
-
-// The same rows twice on one device give the same bits.
-func TestDeviceRepeats(t *testing.T) {
-	optest.Agree(backend(t, cuda.Versions{}), backend(t, cuda.Versions{}), func(g optest.Agreement) {
-		if !g.Same {
-			t.Errorf("%s/%s/%s: not the same bits: %v", g.Op, g.Type, g.Row, g.Err)
-		}
-	}, optest.Types(tensor.F32, tensor.BF16))
+	optest.Run(t, backend(t, cuda.Versions{Gemm: 1, Attention: 1}), optest.Types(tensor.BF16), optest.Each(2), optest.Only(products...))
 }
 
 // Time measures what lies between its two events, and nothing before.
