@@ -10,7 +10,7 @@ import (
 // feed brings batches to a device that takes them in while it works. There are two places for a batch on the device:
 // one is filled while the step that reads the other runs.
 type feed struct {
-	device kernels.Feeder
+	device kernels.AsyncUploader
 	places [2]place
 	next   int // the place to fill
 }
@@ -26,7 +26,7 @@ type place struct {
 // finds it there. Batches are staged in the order of their steps, each before the Step of the one before it, and stay
 // as they are until their own Step returns. Where a device has no use for it, Stage does nothing.
 func (t *Trainer) Stage(batch Batch) (err error) {
-	device, ok := t.backend.(kernels.Feeder)
+	device, ok := t.backend.(kernels.AsyncUploader)
 	if !ok {
 		return nil
 	}
@@ -45,15 +45,15 @@ func (t *Trainer) Stage(batch Batch) (err error) {
 	}
 	f.next = 1 - f.next
 	p.of = batch.Globals
-	p.ticket = device.Feed(p.globals, batch.Globals)
+	p.ticket = device.UploadAsync(p.globals, batch.Globals)
 	if p.locals != nil {
 		// Copies are done in order: the last ticket stands for both.
-		p.ticket = device.Feed(p.locals, batch.Locals)
+		p.ticket = device.UploadAsync(p.locals, batch.Locals)
 	}
 	return nil
 }
 
-func newFeed(t *Trainer, device kernels.Feeder, batch Batch) (*feed, error) {
+func newFeed(t *Trainer, device kernels.AsyncUploader, batch Batch) (*feed, error) {
 	f := &feed{device: device}
 	for i := range f.places {
 		p := &f.places[i]
@@ -87,7 +87,7 @@ func (t *Trainer) staged(batch Batch) *place {
 // copy in the arena.
 func (t *Trainer) take(batch Batch) {
 	if p := t.staged(batch); p != nil {
-		t.feed.device.Join(p.ticket)
+		t.feed.device.OrderAfter(p.ticket)
 		t.groups[0].Images, t.groups[1].Images = p.globals, p.locals
 		return
 	}
@@ -96,6 +96,6 @@ func (t *Trainer) take(batch Batch) {
 
 // leave frees a place, whose batch may be changed from then on.
 func (f *feed) leave(p *place) {
-	f.device.Taken(p.ticket)
+	f.device.WaitCopied(p.ticket)
 	p.of = nil
 }

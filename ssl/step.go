@@ -111,8 +111,8 @@ func (t *Trainer) update(step optim.Step, squares *tensor.Tensor) {
 
 // together performs f, whose operations go to the device in one piece where that is cheaper.
 func (t *Trainer) together(f func()) {
-	if g, ok := t.backend.(kernels.Grouper); ok {
-		g.Together(f)
+	if g, ok := t.backend.(kernels.Batcher); ok {
+		g.Submit(f)
 		return
 	}
 	f()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/cuda/driver"
+	contract "github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -19,14 +20,14 @@ type versions = cuda.Versions
 
 // gpu is the engine's contestant: a backend on a driver of its own.
 type gpu struct {
-	driver  cuda.Driver
+	driver  contract.Driver
 	backend *cuda.Backend
 	buffer  *tensor.Buffer // behind flush
 	flush   *tensor.Tensor // written before every repeat
 }
 
 // openDriver opens a GPU, or the interpreter.
-func openDriver(device string) (cuda.Driver, error) {
+func openDriver(device string) (contract.Driver, error) {
 	if device == emulated {
 		return ptx.NewDriver(1<<30, 1), nil
 	}
@@ -118,11 +119,11 @@ func (b *bench) launched(v versions, work func(*cuda.Backend) error) (map[string
 
 // recorder notes which kernels a driver is asked for.
 type recorder struct {
-	cuda.Driver
+	contract.Driver
 	names map[string]bool
 }
 
-func (r *recorder) Launch(l *cuda.Launch) error {
+func (r *recorder) Launch(l *contract.Launch) error {
 	r.names[l.Name] = true
 	return r.Driver.Launch(l)
 }

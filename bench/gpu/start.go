@@ -152,7 +152,7 @@ func (b *bench) launchCost(t *table) error {
 		run  func() (float64, float64, error)
 	}{
 		{"dmx, one by one", func() (float64, float64, error) { return measured(launches) }},
-		{"dmx, replayed", func() (float64, float64, error) { return measured(func() { g.backend.Together(launches) }) }},
+		{"dmx, replayed", func() (float64, float64, error) { return measured(func() { g.backend.Submit(launches) }) }},
 	}
 	if p != nil {
 		for _, way := range []string{"plain", "graph"} {

@@ -5,30 +5,23 @@ import (
 	"fmt"
 
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+	"github.com/dino-mx/dmx/kernels/cuda/queue"
 	"github.com/dino-mx/dmx/tensor"
 )
 
 // Backend performs kernels.Backend on one CUDA device. Activations and weights are bf16 or f32, statistics f32.
 // It belongs to one goroutine.
 type Backend struct {
-	driver    Driver
-	info      Info
-	alloc     *allocator
-	modules   map[string]Module
-	functions map[string]function
-	args      args
-	one       Command // being run
-	fault     error
-	recent    recent
-	blocking  bool // see SyncEach
-	holding   bool // inside Together
-	held      *program
-	replays   replays
-	staging   staging
-	feeder    feeder
-	scratch   workspace
-	tables    map[*kernels.ParamTable]*deviceTable
-	versions  Versions
+	driver   gpu.Driver
+	info     gpu.Info
+	queue    *queue.Queue
+	alloc    *allocator
+	library  library
+	args     args
+	scratch  workspace
+	tables   map[*kernels.ParamTable]*deviceTable
+	versions Versions
 }
 
 // Versions chooses among the versions of a kernel family; 0 takes the fastest that fits, and where the one asked for
@@ -41,26 +34,26 @@ type Versions struct {
 var _ kernels.Backend = (*Backend)(nil)
 
 // New makes a backend on a driver, which it owns from then on.
-func New(d Driver, v Versions) *Backend {
-	b := &Backend{driver: d, info: d.Info(), modules: map[string]Module{}, functions: map[string]function{}, tables: map[*kernels.ParamTable]*deviceTable{}, versions: v}
-	b.held = &program{}
-	b.held.reset()
-	b.staging.d = d
-	b.alloc = &allocator{b: b, device: tensor.Device{Kind: tensor.CUDA, Index: b.info.Index}}
+func New(d gpu.Driver, v Versions) *Backend {
+	b := &Backend{driver: d, info: d.Info(), tables: map[*kernels.ParamTable]*deviceTable{}, versions: v}
+	device := tensor.Device{Kind: tensor.CUDA, Index: b.info.Index}
 	if b.info.Emulated {
-		b.alloc.device.Kind = tensor.EmulatedCUDA
+		device.Kind = tensor.EmulatedCUDA
 	}
+	b.library = library{driver: d, modules: map[string]gpu.Module{}, functions: map[string]function{}}
+	b.queue = queue.New(d, device)
+	b.alloc = &allocator{b: b, device: device}
 	b.scratch.b = b
 	return b
 }
 
-// Close gives the device back.
+// Close frees what the backend holds on the device and closes the driver.
 func (b *Backend) Close() error {
-	return errors.Join(b.driver.Sync(), b.replays.close(), b.staging.close(), b.driver.Close())
+	return errors.Join(b.queue.Close(), b.driver.Close())
 }
 
 // Info describes the device.
-func (b *Backend) Info() Info { return b.info }
+func (b *Backend) Info() gpu.Info { return b.info }
 
 // Name is for example "cuda/sm_90".
 func (b *Backend) Name() string {
@@ -73,32 +66,6 @@ func (b *Backend) Name() string {
 
 // Allocator hands out device memory.
 func (b *Backend) Allocator() tensor.Allocator { return b.alloc }
-
-// Sync waits for everything asked so far and returns the first fault since the last Sync.
-func (b *Backend) Sync() error {
-	b.flush()
-	b.fail(b.driver.Sync())
-	err := b.fault
-	b.fault = nil
-	b.recent.reset()
-	return err
-}
-
-// run launches a kernel with the arguments packed in b.args.
-func (b *Backend) run(file, name string, grid, block [3]int, shared int) {
-	if b.fault != nil {
-		return
-	}
-	if grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
-		return
-	}
-	f, err := b.kernel(file, name, shared)
-	if err != nil {
-		b.fail(err)
-		return
-	}
-	b.ask(Command{Kind: LaunchCommand, Launch: Launch{Name: name, Function: f, Grid: grid, Block: block, Shared: shared, Args: b.args.buf}})
-}
 
 // each launches a kernel over n elements, per elements a thread, 256 threads a block.
 func (b *Backend) each(file, name string, n, per int) {

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -67,12 +68,12 @@ func (b *Backend) gemmV3(g *kernels.Gemm) {
 	_, ldb := kernels.Matrix(g.B)
 	// A box is 128 bytes wide. Where k is contiguous it holds the whole tile, else 64 rows (of k) of 64 columns.
 	box := func(t *tensor.Tensor, col, ld, rows, cols, tile int, kInner bool) []byte {
-		m := TensorMap{Addr: t.Addr() + uint64(2*col), ElemBytes: 2, Cols: cols, Rows: rows, RowBytes: 2 * ld, BoxCols: 64, BoxRows: 64, Swizzle: 128}
+		m := gpu.TensorMap{Addr: t.Addr() + uint64(2*col), ElemBytes: 2, Cols: cols, Rows: rows, RowBytes: 2 * ld, BoxCols: 64, BoxRows: 64, Swizzle: 128}
 		if kInner {
 			m.BoxRows = tile
 		}
 		words, err := b.driver.TensorMap(m)
-		b.fail(err)
+		b.queue.Fail(err)
 		return words[:]
 	}
 	partial := b.partial(g, p.splits)

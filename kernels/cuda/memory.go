@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -19,12 +20,12 @@ func (a *allocator) Device() tensor.Device { return a.device }
 
 func (a *allocator) Alloc(bytes int) (*tensor.Buffer, error) {
 	addr, err := a.b.driver.Alloc(max(bytes, 1))
-	if errors.Is(err, ErrOutOfMemory) {
+	if errors.Is(err, gpu.ErrOutOfMemory) {
 		free, _ := a.b.driver.Memory()
 		return nil, &tensor.OutOfMemory{Device: a.device, Requested: bytes, InUse: a.used, Free: free}
 	}
 	if err != nil {
-		a.b.fail(err)
+		a.b.queue.Fail(err)
 		return nil, fmt.Errorf("%s: allocate %d bytes: %w", a.device, bytes, err)
 	}
 	a.used += bytes
@@ -35,9 +36,8 @@ func (a *allocator) Free(buf *tensor.Buffer) {
 	if buf.Addr == 0 {
 		return
 	}
-	// What was asked for may still use the memory.
-	a.b.flush()
-	a.b.fail(a.b.driver.Sync())
+	// Submitted work may still use the memory.
+	a.b.queue.Drain()
 	// A buffer that the device does not know any more cannot be given back twice; there is nothing to repair.
 	_ = a.b.driver.Free(buf.Addr)
 	a.used -= buf.Size
@@ -79,35 +79,15 @@ func (b *Backend) replace(old *tensor.Buffer, bytes int) *tensor.Buffer {
 func (b *Backend) Upload(dst, host *tensor.Tensor) {
 	kernels.CheckTransfer("Upload", dst, host)
 	if dst.Len() > 0 {
-		b.copyIn(dst.Addr(), host.Bytes())
+		b.queue.CopyIn(dst.Addr(), host.Bytes())
 	}
-}
-
-// copyIn copies host bytes to the device, in the order of the operations. src may be changed afterwards.
-func (b *Backend) copyIn(dst uint64, src []byte) {
-	if b.fault != nil {
-		return
-	}
-	if b.holding && len(src) <= stagingMost {
-		p, err := b.staging.put(src)
-		if err != nil {
-			b.fail(err)
-			return
-		}
-		b.held.staged = true
-		b.ask(Command{Kind: FeedCommand, Dst: dst, Host: p})
-		return
-	}
-	b.flush()
-	b.fail(b.driver.CopyIn(dst, src))
 }
 
 // Download copies a device tensor to the host and waits.
 func (b *Backend) Download(host, src *tensor.Tensor) {
 	kernels.CheckTransfer("Download", host, src)
-	b.flush()
-	if b.fault == nil && src.Len() > 0 {
-		b.fail(b.driver.CopyOut(host.Bytes(), src.Addr()))
+	if src.Len() > 0 {
+		b.queue.CopyOut(host.Bytes(), src.Addr())
 	}
 }
 
@@ -118,7 +98,7 @@ func (b *Backend) Copy(dst, src *tensor.Tensor) {
 		return
 	}
 	if dst.DType() == src.DType() {
-		b.ask(Command{Kind: CopyCommand, Dst: dst.Addr(), Src: src.Addr(), Bytes: dst.NumBytes()})
+		b.queue.Add(gpu.Command{Kind: gpu.CopyCommand, Dst: dst.Addr(), Src: src.Addr(), Bytes: dst.NumBytes()})
 		return
 	}
 	mustDevice(dst.DType())

@@ -4,6 +4,8 @@ import (
 	"embed"
 	"fmt"
 	"strings"
+
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 //go:embed ptx/*.ptx
@@ -39,31 +41,39 @@ func source(file string) (string, error) {
 	return string(b), nil
 }
 
-// kernel finds a function, loading its module at the first use: a run touches a fraction of what is embedded.
-func (b *Backend) kernel(file, name string, shared int) (Function, error) {
-	if f, ok := b.functions[name]; ok && f.shared >= shared {
+// library loads modules and finds kernels in them. A module is loaded when its first kernel is used, because a run
+// uses a fraction of what is embedded.
+type library struct {
+	driver    gpu.Driver
+	modules   map[string]gpu.Module
+	functions map[string]function
+}
+
+type function struct {
+	f      gpu.Function
+	shared int
+}
+
+// kernel returns a kernel that may use up to shared bytes of dynamic shared memory.
+func (l *library) kernel(file, name string, shared int) (gpu.Function, error) {
+	if f, ok := l.functions[name]; ok && f.shared >= shared {
 		return f.f, nil
 	}
-	m := b.modules[file]
+	m := l.modules[file]
 	if m == nil {
 		src, err := source(file)
 		if err != nil {
 			return nil, err
 		}
-		if m, err = b.driver.Load(file, src); err != nil {
+		if m, err = l.driver.Load(file, src); err != nil {
 			return nil, fmt.Errorf("cuda: load %s: %w", file, err)
 		}
-		b.modules[file] = m
+		l.modules[file] = m
 	}
 	f, err := m.Function(name, shared)
 	if err != nil {
 		return nil, fmt.Errorf("cuda: kernel %s of %s: %w", name, file, err)
 	}
-	b.functions[name] = function{f, shared}
+	l.functions[name] = function{f, shared}
 	return f, nil
-}
-
-type function struct {
-	f      Function
-	shared int
 }

@@ -54,7 +54,7 @@ func (b *Backend) resident(old *tensor.Buffer, data []byte) *tensor.Buffer {
 		old = b.replace(old, len(data))
 	}
 	if len(data) > 0 {
-		b.copyIn(old.Addr, data)
+		b.queue.CopyIn(old.Addr, data)
 	}
 	return old
 }

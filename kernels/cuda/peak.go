@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // Targets lists the PTX targets among those embedded that a device runs: those without a suffix on their compute
 // capability and later ones, those with the suffix a on their own alone.
-func Targets(i Info) []string {
+func Targets(i gpu.Info) []string {
 	var out []string
 	entries, err := ptxFiles.ReadDir("ptx")
 	if err != nil {
@@ -31,7 +33,7 @@ func Targets(i Info) []string {
 
 // PeakGFLOPS is the dense bf16 tensor-core rate of a device in GFLOP/s: multiprocessors times clock times the
 // FLOPs a multiprocessor finishes in a cycle (NVIDIA's architecture whitepapers).
-func PeakGFLOPS(i Info) float64 {
+func PeakGFLOPS(i gpu.Info) float64 {
 	perCycle := 1024.0 // 8.6, 8.9: consumer and workstation chips
 	switch {
 	case i.Major == 8 && i.Minor == 0:

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/optest"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
@@ -40,7 +41,7 @@ var families = []family{
 }
 
 // device is the emulated device of a schedule, counted from 1.
-func (f *family) device(schedule uint64) (cuda.Driver, *ptx.Machine) {
+func (f *family) device(schedule uint64) (gpu.Driver, *ptx.Machine) {
 	if f.sms == nil {
 		d := ptx.NewDriver(1<<30, schedule)
 		return d, d.Machine

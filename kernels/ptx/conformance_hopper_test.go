@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // hopperPrograms are conformance programs, in the frame of wrap, of the instructions of compute capability 9.0. Each
@@ -269,7 +269,7 @@ func runKernel(d *Driver, src string, threads int, args []byte) error {
 	if err != nil {
 		return err
 	}
-	return d.Launch(&cuda.Launch{Name: "k", Function: f, Grid: [3]int{1, 1, 1}, Block: [3]int{threads, 1, 1}, Args: args})
+	return d.Launch(&gpu.Launch{Name: "k", Function: f, Grid: [3]int{1, 1, 1}, Block: [3]int{threads, 1, 1}, Args: args})
 }
 
 // Two warpgroups share the register file: the second gets more only when the first has given some back.

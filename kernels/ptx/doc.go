@@ -1,7 +1,7 @@
 // Package ptx executes NVIDIA PTX on the CPU: a parser and validator for the instructions that the CUDA backend
 // ships, a warp-level interpreter with seeded random scheduling, a sanitizer (races, bounds, alignment,
 // uninitialised reads, wrong barriers and masks, deadlocks) and counters that turn performance mistakes into
-// test failures. It is a cuda.Driver, so the whole GPU backend runs on it where there is no GPU.
+// test failures. It is a gpu.Driver, so the whole GPU backend runs on it where there is no GPU.
 //
 // Of compute capability 9.0 it executes mbarriers, bulk and tensor copies, wgmma with bf16 operands, setmaxnreg and
 // clusters of one block. What is asynchronous there is so here: a copy lands piece by piece at random later times, a

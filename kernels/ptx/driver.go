@@ -3,30 +3,30 @@ package ptx
 import (
 	"fmt"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
-// Driver is a cuda.Driver that executes kernels on the CPU, instruction by instruction, under the sanitizer. A
+// Driver is a gpu.Driver that executes kernels on the CPU, instruction by instruction, under the sanitizer. A
 // finding is an error of the launch.
 type Driver struct {
 	Machine *Machine
-	info    cuda.Info
+	info    gpu.Info
 }
 
-var _ cuda.Driver = (*Driver)(nil)
+var _ gpu.Driver = (*Driver)(nil)
 
 // NewDriver emulates a device of compute capability 8.0 (an A100) with the given bytes of memory. seed chooses the
 // schedule.
 func NewDriver(memory int, seed uint64) *Driver {
-	return newDriver(memory, seed, cuda.Info{Major: 8, SMs: 108, SharedPerBlock: 163 << 10})
+	return newDriver(memory, seed, gpu.Info{Major: 8, SMs: 108, SharedPerBlock: 163 << 10})
 }
 
 // NewHopperDriver emulates a device of compute capability 9.0 (an H100).
 func NewHopperDriver(memory int, seed uint64) *Driver {
-	return newDriver(memory, seed, cuda.Info{Major: 9, SMs: 132, SharedPerBlock: SharedLimit})
+	return newDriver(memory, seed, gpu.Info{Major: 9, SMs: 132, SharedPerBlock: SharedLimit})
 }
 
-func newDriver(memory int, seed uint64, info cuda.Info) *Driver {
+func newDriver(memory int, seed uint64, info gpu.Info) *Driver {
 	m := NewMachine(memory)
 	m.Seed = seed
 	info.Name, info.Emulated, info.TotalMemory = "PTX interpreter", true, memory
@@ -34,10 +34,10 @@ func newDriver(memory int, seed uint64, info cuda.Info) *Driver {
 }
 
 // Info describes the emulated device.
-func (d *Driver) Info() cuda.Info { return d.info }
+func (d *Driver) Info() gpu.Info { return d.info }
 
 // Load parses and compiles a module.
-func (d *Driver) Load(name, src string) (cuda.Module, error) {
+func (d *Driver) Load(name, src string) (gpu.Module, error) {
 	mod, err := Parse(src)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -77,7 +77,7 @@ type function struct {
 }
 
 // Function finds a kernel.
-func (m module) Function(name string, shared int) (cuda.Function, error) {
+func (m module) Function(name string, shared int) (gpu.Function, error) {
 	k := m.p.Kernel(name)
 	if k == nil {
 		return nil, fmt.Errorf("ptx: the module has no kernel %s", name)
@@ -109,7 +109,7 @@ func (d *Driver) CopyOut(dst []byte, src uint64) error { return d.Machine.Read(d
 func (d *Driver) Copy(dst, src uint64, bytes int) error { return d.Machine.Copy(dst, src, bytes) }
 
 // TensorMap encodes a matrix for the emulated copy engine, which knows its own maps by a magic number.
-func (d *Driver) TensorMap(m cuda.TensorMap) ([128]byte, error) {
+func (d *Driver) TensorMap(m gpu.TensorMap) ([128]byte, error) {
 	if err := m.Check(); err != nil {
 		return [128]byte{}, err
 	}
@@ -119,7 +119,7 @@ func (d *Driver) TensorMap(m cuda.TensorMap) ([128]byte, error) {
 }
 
 // Launch runs a kernel to its end.
-func (d *Driver) Launch(l *cuda.Launch) error {
+func (d *Driver) Launch(l *gpu.Launch) error {
 	f := l.Function.(function)
 	return f.p.Launch(f.name, l.Grid, l.Block, l.Shared, l.Args)
 }
@@ -131,16 +131,16 @@ func (d *Driver) Pin(bytes int) ([]byte, error) { return make([]byte, bytes), ni
 func (d *Driver) Unpin([]byte) error { return nil }
 
 // Feed copies at once.
-func (d *Driver) Feed(_ cuda.Stream, dst uint64, src []byte) error { return d.CopyIn(dst, src) }
+func (d *Driver) Feed(_ gpu.Stream, dst uint64, src []byte) error { return d.CopyIn(dst, src) }
 
 // NewEvent makes an event that is always over: everything is done when it is asked for.
-func (d *Driver) NewEvent() (cuda.Event, error) { return over{}, nil }
+func (d *Driver) NewEvent() (gpu.Event, error) { return over{}, nil }
 
 type over struct{}
 
-func (over) Record(cuda.Stream) error { return nil }
-func (over) Follow(cuda.Stream) error { return nil }
-func (over) Wait() error              { return nil }
+func (over) Record(gpu.Stream) error { return nil }
+func (over) Follow(gpu.Stream) error { return nil }
+func (over) Wait() error             { return nil }
 
 // Sync has nothing to wait for: launches run at once.
 func (d *Driver) Sync() error { return nil }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -15,7 +16,7 @@ import (
 // brokenV3 loads one kernel of version 3 alone, with a fault in it.
 type brokenV3 struct{ *broken }
 
-func (d brokenV3) Load(name, src string) (cuda.Module, error) {
+func (d brokenV3) Load(name, src string) (gpu.Module, error) {
 	if name == d.m.file {
 		header, begin := strings.Index(src, ".visible .entry"), strings.Index(src, ".visible .entry "+d.m.kernel+"(")
 		src = src[:header] + src[begin:begin+strings.Index(src[begin:], "-- End function")] + "-- End function\n}\n"
@@ -25,7 +26,7 @@ func (d brokenV3) Load(name, src string) (cuda.Module, error) {
 
 // gemmV3Scenario runs one kernel of version 3 on one layout: three tiles that the consumers take turns at, or one that
 // they share, and more steps than the ring has stages.
-func gemmV3Scenario(d cuda.Driver, kernel, layout string) ([]byte, error) {
+func gemmV3Scenario(d gpu.Driver, kernel, layout string) ([]byte, error) {
 	s := &scene{b: cuda.New(hopper{d, 1}, cuda.Versions{Gemm: 3})}
 	m, n, k := 104, 264, 440
 	if kernel == "gemm_v3_256" {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -13,11 +14,11 @@ import (
 // hopper is an emulated device of compute capability 9.0 with few multiprocessors, so that the persistent blocks of
 // GEMM version 3 work on several tiles each and the choice among its kernels falls differently.
 type hopper struct {
-	cuda.Driver
+	gpu.Driver
 	sms int
 }
 
-func (d hopper) Info() cuda.Info {
+func (d hopper) Info() gpu.Info {
 	i := d.Driver.Info()
 	i.SMs = d.sms
 	return i

@@ -4,25 +4,25 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
-// graph is a cuda.Graph: its own copy of the commands, run one after the other.
+// graph is a gpu.Graph: its own copy of the commands, run one after the other.
 type graph struct {
 	d        *Driver
-	commands []cuda.Command
+	commands []gpu.Command
 }
 
 // NewGraph keeps a copy of the commands.
-func (d *Driver) NewGraph(cs []cuda.Command) (cuda.Graph, error) {
-	g := &graph{d: d, commands: make([]cuda.Command, len(cs))}
+func (d *Driver) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
+	g := &graph{d: d, commands: make([]gpu.Command, len(cs))}
 	for i := range cs {
 		g.set(i, &cs[i])
 	}
 	return g, nil
 }
 
-func (g *graph) set(i int, c *cuda.Command) {
+func (g *graph) set(i int, c *gpu.Command) {
 	args := append(g.commands[i].Launch.Args[:0], c.Launch.Args...)
 	g.commands[i] = *c
 	g.commands[i].Launch.Args = args
@@ -30,7 +30,7 @@ func (g *graph) set(i int, c *cuda.Command) {
 
 // Launch takes the changed commands over and runs all. What a device would run with other commands than those asked
 // for, because changed leaves one out, is an error here.
-func (g *graph) Launch(cs []cuda.Command, changed []int) error {
+func (g *graph) Launch(cs []gpu.Command, changed []int) error {
 	if len(cs) != len(g.commands) {
 		return fmt.Errorf("ptx: %d commands for a graph of %d", len(cs), len(g.commands))
 	}
@@ -44,18 +44,18 @@ func (g *graph) Launch(cs []cuda.Command, changed []int) error {
 		c := &g.commands[i]
 		var err error
 		switch c.Kind {
-		case cuda.LaunchCommand:
+		case gpu.LaunchCommand:
 			if l := &cs[i].Launch; l.Grid != c.Launch.Grid || !bytes.Equal(l.Args, c.Launch.Args) {
 				return fmt.Errorf("ptx: kernel %s, command %d, is not what the graph was last given", l.Name, i)
 			}
 			err = g.d.Launch(&c.Launch)
-		case cuda.FeedCommand:
+		case gpu.FeedCommand:
 			err = g.d.CopyIn(c.Dst, c.Host)
-		case cuda.CopyCommand:
+		case gpu.CopyCommand:
 			err = g.d.Copy(c.Dst, c.Src, c.Bytes)
 		}
 		if err != nil {
-			return &cuda.CommandError{Index: i, Err: err}
+			return &gpu.CommandError{Index: i, Err: err}
 		}
 	}
 	return nil

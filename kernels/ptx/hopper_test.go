@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"testing"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -48,7 +48,7 @@ func runHopperGemm(t testing.TB, src string, s gemmShape, seed uint64) (a, b []u
 	addrC, err := d.Alloc(4 * s.m * s.n)
 	must(err)
 	var args []byte
-	for _, m := range []cuda.TensorMap{
+	for _, m := range []gpu.TensorMap{
 		{Addr: addrA, ElemBytes: 2, Cols: s.k, Rows: s.m, RowBytes: 2 * s.k, BoxCols: 64, BoxRows: 128, Swizzle: 128},
 		{Addr: addrB, ElemBytes: 2, Cols: s.k, Rows: s.n, RowBytes: 2 * s.k, BoxCols: 64, BoxRows: 64, Swizzle: 128},
 		{Addr: addrC, ElemBytes: 4, Cols: s.n, Rows: s.m, RowBytes: 4 * s.n, BoxCols: 32, BoxRows: 64},
@@ -65,7 +65,7 @@ func runHopperGemm(t testing.TB, src string, s gemmShape, seed uint64) (a, b []u
 	const shared = 3*(128+64)*128 + 2*2*64*32*4
 	f, err := mod.Function("hopper_gemm", shared)
 	must(err)
-	err = d.Launch(&cuda.Launch{Name: "hopper_gemm", Function: f, Grid: [3]int{(s.n + 63) / 64, (s.m + 127) / 128, 1}, Block: [3]int{384, 1, 1}, Shared: shared, Args: args})
+	err = d.Launch(&gpu.Launch{Name: "hopper_gemm", Function: f, Grid: [3]int{(s.n + 63) / 64, (s.m + 127) / 128, 1}, Block: [3]int{384, 1, 1}, Shared: shared, Args: args})
 	if err != nil {
 		return a, b, nil, d, err
 	}

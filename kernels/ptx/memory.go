@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sort"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // The generic address windows. Shared memory starts above zero so that a null shared pointer is out of bounds.
@@ -47,7 +47,7 @@ type heap struct {
 
 func (h *heap) alloc(n int) (uint64, error) {
 	if n < 0 || h.used+n > h.limit {
-		return 0, fmt.Errorf("ptx: %w: asked for %d bytes with %d of %d in use", cuda.ErrOutOfMemory, n, h.used, h.limit)
+		return 0, fmt.Errorf("ptx: %w: asked for %d bytes with %d of %d in use", gpu.ErrOutOfMemory, n, h.used, h.limit)
 	}
 	if h.next == 0 {
 		h.next = globalStart

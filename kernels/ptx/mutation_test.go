@@ -10,6 +10,7 @@ import (
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/optest"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
@@ -31,7 +32,7 @@ type broken struct {
 	applied bool
 }
 
-func (d *broken) Load(name, src string) (cuda.Module, error) {
+func (d *broken) Load(name, src string) (gpu.Module, error) {
 	if name == d.m.file {
 		begin := strings.Index(src, ".entry "+d.m.kernel+"(")
 		if begin < 0 {

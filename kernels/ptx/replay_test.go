@@ -11,6 +11,7 @@ import (
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/cuda/drivertest"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -78,7 +79,7 @@ var rows = []int{16, 16, 16, 13, 13, 16, 5}
 var extra = []bool{false, false, false, false, true, true, false}
 
 func device(seed uint64, late bool) (*cuda.Backend, *drivertest.Counter) {
-	var d cuda.Driver = ptx.NewDriver(1<<24, 1)
+	var d gpu.Driver = ptx.NewDriver(1<<24, 1)
 	if late {
 		d = drivertest.NewLate(d, seed)
 	}
@@ -106,7 +107,7 @@ func TestTogether(t *testing.T) {
 		var got [][]float32
 		var shapes []drivertest.Counts
 		for i := range rows {
-			b.Together(func() { w.step(i, rows[i], extra[i]) })
+			b.Submit(func() { w.step(i, rows[i], extra[i]) })
 			c := count.Take()
 			shapes = append(shapes, drivertest.Counts{Launches: c.Launches, Graphs: c.Graphs, Replays: c.Replays, Syncs: c.Syncs, CopiesIn: c.CopiesIn})
 			got = append(got, w.read())
@@ -134,10 +135,10 @@ func TestTogetherChangesLittle(t *testing.T) {
 	b, count := device(0, false)
 	w := newWork(t, b)
 	for range 5 { // in which staging memory is pinned for every turn
-		b.Together(func() { w.step(1, 16, false) })
+		b.Submit(func() { w.step(1, 16, false) })
 	}
 	count.Take()
-	b.Together(func() { w.step(1, 16, false) })
+	b.Submit(func() { w.step(1, 16, false) })
 	got := count.Take()
 	// The upload comes from another place of the staging memory each time; nothing else changes.
 	// The host waits for the device to be at most four steps behind.
@@ -145,7 +146,7 @@ func TestTogetherChangesLittle(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("same step (-want +got):\n%s", diff)
 	}
-	b.Together(func() { w.step(2, 16, false) })
+	b.Submit(func() { w.step(2, 16, false) })
 	if got := count.Take().Changed; got != 1+6 {
 		t.Errorf("%d commands changed with six constants and an upload", got)
 	}
@@ -163,7 +164,7 @@ func TestTogetherPanic(t *testing.T) {
 				t.Error("the panic got lost")
 			}
 		}()
-		b.Together(func() {
+		b.Submit(func() {
 			w.step(0, 16, false)
 			panic("enough")
 		})
@@ -174,20 +175,20 @@ func TestTogetherPanic(t *testing.T) {
 }
 
 // stubborn makes graphs that cannot be changed.
-type stubborn struct{ cuda.Driver }
+type stubborn struct{ gpu.Driver }
 
 type fixed struct {
-	cuda.Graph
+	gpu.Graph
 }
 
-func (d stubborn) NewGraph(cs []cuda.Command) (cuda.Graph, error) {
+func (d stubborn) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
 	g, err := d.Driver.NewGraph(cs)
 	return fixed{g}, err
 }
 
-func (g fixed) Launch(cs []cuda.Command, changed []int) error {
+func (g fixed) Launch(cs []gpu.Command, changed []int) error {
 	if len(changed) > 0 {
-		return cuda.ErrGraph
+		return gpu.ErrGraph
 	}
 	return g.Graph.Launch(cs, nil)
 }
@@ -198,7 +199,7 @@ func TestTogetherWithoutGraphUpdates(t *testing.T) {
 	w, v := newWork(t, plain), newWork(t, b)
 	for i := range rows {
 		w.step(i, rows[i], extra[i])
-		b.Together(func() { v.step(i, rows[i], extra[i]) })
+		b.Submit(func() { v.step(i, rows[i], extra[i]) })
 		if diff := cmp.Diff(w.read(), v.read()); diff != "" {
 			t.Errorf("step %d:\n%s", i, diff)
 		}
@@ -218,11 +219,11 @@ func TestFaultNamesKernel(t *testing.T) {
 			b.SyncEach()
 		}
 		w := newWork(t, b)
-		b.Together(func() { w.step(0, 16, false) })
+		b.Submit(func() { w.step(0, 16, false) })
 		return b.Sync()
 	}
 	late, each := run(false), run(true)
-	if !errors.Is(late, cuda.ErrFault) || !errors.Is(late, broken) {
+	if !errors.Is(late, gpu.ErrFault) || !errors.Is(late, broken) {
 		t.Errorf("late: %v", late)
 	}
 	for _, part := range []string{"DMX_CUDA_SYNC=1", "act_f32v (6)", "scale_f32v (6)", "emulated-cuda:0"} {
@@ -251,7 +252,7 @@ func TestFeed(t *testing.T) {
 			for j := range hosts[i].F32() {
 				hosts[i].F32()[j] = float32(step*1000 + j)
 			}
-			tickets[i] = b.Feed(slots[i], hosts[i])
+			tickets[i] = b.UploadAsync(slots[i], hosts[i])
 		}
 		put(0)
 		b.Fill(w.x, 0)
@@ -260,15 +261,15 @@ func TestFeed(t *testing.T) {
 		for step := range 12 {
 			put(step + 1)
 			i := step % 2
-			b.Together(func() {
-				b.Join(tickets[i])
+			b.Submit(func() {
+				b.OrderAfter(tickets[i])
 				for range 8 {
 					b.Fill(w.x, 0)
 					b.Axpy(w.x, 1, slots[i])
 				}
 				b.ColSum(w.sum, w.x, 1, true)
 			})
-			b.Taken(tickets[i])
+			b.WaitCopied(tickets[i])
 			for j := range hosts[i].F32() {
 				hosts[i].F32()[j] = float32(math.NaN())
 			}

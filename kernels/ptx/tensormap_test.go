@@ -6,11 +6,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 func TestTensorMapEncoding(t *testing.T) {
-	m := cuda.TensorMap{Addr: 0x7000_0000_1000, ElemBytes: 2, Cols: 1 << 32, Rows: 77, RowBytes: 1 << 34, BoxCols: 64, BoxRows: 256, Swizzle: 128}
+	m := gpu.TensorMap{Addr: 0x7000_0000_1000, ElemBytes: 2, Cols: 1 << 32, Rows: 77, RowBytes: 1 << 34, BoxCols: 64, BoxRows: 256, Swizzle: 128}
 	b, err := NewHopperDriver(1<<20, 1).TensorMap(m)
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/cuda/drivertest"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/ssl/config"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -29,11 +30,8 @@ func tiny(t *testing.T, overrides ...string) *config.Config {
 }
 
 // dry trains on a device that computes nothing.
-func dry(d cuda.Driver) Options {
-	return Options{Log: func(string, string) {}, open: func(string) (*Device, error) {
-		b := cuda.New(d, cuda.Versions{})
-		return &Device{Backend: b, DType: tensor.BF16, Text: "dry", peak: func() float64 { return 1 }, memory: deviceMemory(b), close: func() { _ = b.Close() }}, nil
-	}}
+func dry(d gpu.Driver) Options {
+	return Options{Log: func(string, string) {}, open: func(string) (*device.Device, error) { return device.CUDA(d), nil }}
 }
 
 // On a device every log_every-th step and the last one are measured and recorded, with the device's memory.

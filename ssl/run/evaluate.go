@@ -6,6 +6,7 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/ssl/config"
 	"github.com/dino-mx/dmx/ssl/eval"
@@ -21,7 +22,7 @@ func wholeImages(c *config.Config, src data.Source, transform data.Transform) (*
 }
 
 // extract is the features of every image of a source. v works in the device's type.
-func extract(ctx context.Context, c *config.Config, d *Device, v *nn.ViT, src data.Source, transform data.Transform) (*eval.Features, error) {
+func extract(ctx context.Context, c *config.Config, d *device.Device, v *nn.ViT, src data.Source, transform data.Transform) (*eval.Features, error) {
 	l, err := wholeImages(c, src, transform)
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func extract(ctx context.Context, c *config.Config, d *Device, v *nn.ViT, src da
 type accuracies struct{ cls, meanPatch float64 }
 
 // knn classifies the queries by their neighbours in the bank.
-func knn(ctx context.Context, c *config.Config, d *Device, v *nn.ViT, bank, queries data.Source, transform data.Transform) (a accuracies, err error) {
+func knn(ctx context.Context, c *config.Config, d *device.Device, v *nn.ViT, bank, queries data.Source, transform data.Transform) (a accuracies, err error) {
 	known, err := extract(ctx, c, d, v, bank, transform)
 	if err != nil {
 		return a, err

@@ -32,7 +32,7 @@ func (s *session) input(ctx context.Context) (*input, error) {
 	if in.err != nil {
 		return nil, in.err
 	}
-	if _, ok := s.backend.(kernels.Feeder); ok && s.trainer.Steps()+1 < s.c.Train.MaxIterations {
+	if _, ok := s.backend.(kernels.AsyncUploader); ok && s.trainer.Steps()+1 < s.c.Train.MaxIterations {
 		s.ahead = s.load(ctx)
 	}
 	return in, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
@@ -28,7 +29,7 @@ type KNNOptions struct {
 	Temp       float64
 	BatchSize  int
 	Workers    int
-	Device     string // as OpenDevice spells it
+	Device     string // as device.Open spells it
 }
 
 // KNN measures a saved backbone and raw pixels.
@@ -64,7 +65,7 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 	if err != nil {
 		return nil, "", fmt.Errorf("--checkpoint: %s: %w", path, err)
 	}
-	d, err := OpenDevice(o.Device)
+	d, err := device.Open(o.Device)
 	if err != nil {
 		return nil, "", err
 	}

@@ -57,17 +57,17 @@ func (m *memory) resident() (uint64, bool) {
 
 // memoryNow is the memory of the device that trains: its own where it has some, else that of this process.
 func (s *session) memoryNow() (used, total uint64) {
-	if s.device.memory == nil {
+	if !s.device.OwnMemory() {
 		return s.memory.used(), s.memory.total
 	}
-	used, total = s.device.memory()
+	used, total = s.device.Memory()
 	s.devicePeak = max(s.devicePeak, used)
 	return used, total
 }
 
 // peakMemory is the most that memoryNow has told.
 func (s *session) peakMemory() uint64 {
-	if s.device.memory == nil {
+	if !s.device.OwnMemory() {
 		return s.memory.peak
 	}
 	return s.devicePeak

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/ssl"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
 	"github.com/dino-mx/dmx/ssl/config"
@@ -25,7 +26,7 @@ type session struct {
 	log      *logFile
 	metrics  *metricsFile
 	pictures *images
-	device   *Device
+	device   *device.Device
 	backend  kernels.Backend // of device
 	trainer  *ssl.Trainer
 	loader   *data.Loader
@@ -102,7 +103,7 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 		Source: im.train, Transform: transform, Seed: uint64(c.Train.Seed), Shuffle: c.Dataset.Shuffle, BatchSize: set.Batch,
 		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,
 	}
-	if f, ok := s.backend.(kernels.Feeder); ok {
+	if f, ok := s.backend.(kernels.AsyncUploader); ok {
 		load.Memory, load.Prefetch = f.Pinned(), feedPrefetch
 	}
 	if s.loader, err = data.NewLoader(load); err != nil {

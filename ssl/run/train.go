@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
@@ -13,7 +14,7 @@ import (
 type Options struct {
 	// Resume goes on from the newest good checkpoint of the run folder. Without it the folder must hold none.
 	Resume bool
-	// Device is where to compute, as OpenDevice spells it; empty is auto.
+	// Device is where to compute, as device.Open spells it; empty is auto.
 	Device string
 	// Version of the program, for the summary.
 	Version string
@@ -22,14 +23,14 @@ type Options struct {
 	// Step receives the record of every measured step, which is reused: it must not be kept.
 	Step func(*Step)
 
-	open func(name string) (*Device, error) // in place of OpenDevice, for tests
+	open func(name string) (*device.Device, error) // in place of device.Open, for tests
 }
 
-func (o *Options) openDevice() (*Device, error) {
+func (o *Options) openDevice() (*device.Device, error) {
 	if o.open != nil {
 		return o.open(o.Device)
 	}
-	return OpenDevice(o.Device)
+	return device.Open(o.Device)
 }
 
 // Train carries out a configuration. The run lies in FolderOf(c).

@@ -24,9 +24,13 @@ type room struct {
 // house is the table of ARCHITECTURE.md. The kernel rooms see only the contract above them; a room's own
 // sub-packages are free to import each other.
 var house = []room{
-	{"kernels/cuda/driver", []string{"tensor", "kernels", "kernels/cuda"}},
-	{"kernels/cuda", []string{"tensor", "kernels"}},
-	{"kernels/ptx", []string{"tensor", "kernels", "kernels/cuda"}},
+	{"kernels/cuda/gpu", nil},
+	{"kernels/cuda/driver", []string{"kernels/cuda/gpu"}},
+	{"kernels/cuda/drivertest", []string{"kernels/cuda/gpu"}},
+	{"kernels/cuda/queue", []string{"tensor", "kernels/cuda/gpu"}},
+	{"kernels/cuda", []string{"tensor", "kernels", "kernels/cuda/gpu", "kernels/cuda/queue"}},
+	{"kernels/ptx", []string{"tensor", "kernels", "kernels/cuda/gpu"}},
+	{"kernels/device", []string{"tensor", "kernels", "kernels/cpu", "kernels/cuda", "kernels/cuda/driver", "kernels/cuda/gpu", "kernels/ptx"}},
 	{"kernels/cpu", []string{"tensor", "kernels"}},
 	{"kernels/ref", []string{"tensor", "kernels"}},
 	{"kernels/optest", []string{"tensor", "kernels", "kernels/ref"}},
@@ -37,14 +41,16 @@ var house = []room{
 	{"nn", []string{"tensor", "kernels", "autograd"}},
 	{"parallel", []string{"tensor", "kernels", "autograd"}},
 	{"ssl/config", nil},
-	{"ssl", []string{"tensor", "kernels", "kernels/cpu", "kernels/cuda", "kernels/cuda/driver", "kernels/ptx", "autograd", "nn", "parallel", "data", "ssl/config"}},
+	{"ssl", []string{"tensor", "kernels", "kernels/device", "autograd", "nn", "parallel", "data", "ssl/config"}},
 	{"tools", []string{"*"}},
 	{"bench", []string{"*"}},
 }
 
-// inTests are rooms that any test above them may use besides its own arrows: a backend to run on and the
-// oracle to compare with.
-var inTests = []string{"kernels/cpu", "kernels/ref", "kernels/optest"}
+// inTests are rooms that any test above them may use besides its own arrows: backends to run on, drivers to put under
+// them, and the oracle to compare with.
+var inTests = []string{
+	"kernels/cpu", "kernels/cuda", "kernels/cuda/gpu", "kernels/cuda/drivertest", "kernels/ptx", "kernels/ref", "kernels/optest",
+}
 
 func roomOf(path string) (room, bool) {
 	for _, r := range house {
@@ -150,6 +156,11 @@ func TestArrowRules(t *testing.T) {
 		{"parallel", "ssl", false, false},
 		{"tools/dmx", "ssl/run", false, true},
 		{"kernels/cuda", "kernels/cuda/driver", false, false},
+		{"kernels/cuda/driver", "kernels/cuda", false, false},
+		{"kernels/cuda/queue", "kernels/cuda", false, false},
+		{"ssl/run", "kernels/device", false, true},
+		{"ssl/run", "kernels/cuda", false, false},
+		{"ssl/run", "kernels/cuda", true, true},
 		{"nn", "nowhere", false, false},
 	} {
 		from, ok := roomOf(c.from)

@@ -17,9 +17,9 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
-	"github.com/dino-mx/dmx/ssl/run"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -71,12 +71,12 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Model, err)
 	}
-	device, err := run.OpenDevice(c.Device)
+	d, err := device.Open(c.Device)
 	if err != nil {
 		return err
 	}
-	defer device.Close()
-	b := nn.Builder{Backend: device.Backend, DType: device.DType}
+	defer d.Close()
+	b := nn.Builder{Backend: d.Backend, DType: d.DType}
 	v, _, err := m.BuildViews(b, hf.Allow{Missing: c.AllowMissing, Unexpected: c.AllowUnexpected})
 	if err != nil {
 		return err

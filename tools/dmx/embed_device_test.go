@@ -6,8 +6,8 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/kernels"
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
-	"github.com/dino-mx/dmx/ssl/run"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -30,8 +30,8 @@ func TestEmbedOnEmulatedGPU(t *testing.T) {
 		features string
 		layers   []int
 	}{{"cls", nil}, {"cls+mean", nil}, {"patches", []int{1, 2}}} {
-		features := func(device string, dtype tensor.DType) []float32 {
-			d, err := run.OpenDevice(device)
+		features := func(name string, dtype tensor.DType) []float32 {
+			d, err := device.Open(name)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/optest"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
@@ -67,7 +68,7 @@ func TestInterpreterAgrees(t *testing.T) {
 }
 
 // interpreter emulates a device of the capability of the real one, so that both choose the same kernels.
-func interpreter(i cuda.Info) cuda.Driver {
+func interpreter(i gpu.Info) gpu.Driver {
 	if i.Major == 9 && i.Minor == 0 {
 		return ptx.NewHopperDriver(memory, 1)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/cuda/driver"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/ptx"
 )
 
@@ -23,7 +24,7 @@ func real() bool { return *device != emulated }
 const memory = 1 << 30
 
 // open is the driver of the device under test.
-func open(t *testing.T) cuda.Driver {
+func open(t *testing.T) gpu.Driver {
 	t.Helper()
 	if !real() {
 		return ptx.NewDriver(memory, 2)
@@ -45,7 +46,7 @@ func onDevice(t *testing.T, v cuda.Versions) *cuda.Backend {
 	return backend(t, open(t), v)
 }
 
-func backend(t *testing.T, d cuda.Driver, v cuda.Versions) *cuda.Backend {
+func backend(t *testing.T, d gpu.Driver, v cuda.Versions) *cuda.Backend {
 	t.Helper()
 	b := cuda.New(d, v)
 	t.Cleanup(func() {
@@ -58,11 +59,11 @@ func backend(t *testing.T, d cuda.Driver, v cuda.Versions) *cuda.Backend {
 
 // launches is a driver that notes which kernels it was asked for.
 type launches struct {
-	cuda.Driver
+	gpu.Driver
 	names map[string]bool
 }
 
-func (l *launches) Launch(x *cuda.Launch) error {
+func (l *launches) Launch(x *gpu.Launch) error {
 	l.names[x.Name] = true
 	return l.Driver.Launch(x)
 }

@@ -1,4 +1,4 @@
-// Package driver is cuda.Driver on a real GPU: gorgonia.org/cu, unmodified, for what it has, and a few C functions
+// Package driver is gpu.Driver on a real GPU: gorgonia.org/cu, unmodified, for what it has, and a few C functions
 // for what it lacks. It is the only package with cgo; -tags cpu leaves it out.
 //
 // Building it needs a C compiler and CGO_CFLAGS=-I<repository>/kernels/cuda/driver/include, where a minimal cuda.h

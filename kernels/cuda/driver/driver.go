@@ -14,8 +14,8 @@ import (
 
 	"gorgonia.org/cu"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/cuda/driver/stubs"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // Count is the number of GPUs; the error says why there is none.
@@ -37,15 +37,15 @@ func Count() (int, error) {
 type Driver struct {
 	ctx     C.CUcontext
 	device  cu.Device
-	info    cuda.Info
+	info    gpu.Info
 	streams [2]C.CUstream
 	events  []*event
 }
 
-var _ cuda.Driver = (*Driver)(nil)
+var _ gpu.Driver = (*Driver)(nil)
 
 // Open prepares GPU number index.
-func Open(index int) (cuda.Driver, error) {
+func Open(index int) (gpu.Driver, error) {
 	n, err := Count()
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func Open(index int) (cuda.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.info = cuda.Info{Name: name, Index: index, TotalMemory: int(total), DriverVersion: cu.Version()}
+	d.info = gpu.Info{Name: name, Index: index, TotalMemory: int(total), DriverVersion: cu.Version()}
 	// Numbers of CUdevice_attribute.
 	for attr, to := range map[int]*int{75: &d.info.Major, 76: &d.info.Minor, 16: &d.info.SMs, 97: &d.info.SharedPerBlock, 13: &d.info.ClockKHz,
 		36: &d.info.MemoryClockKHz, 37: &d.info.MemoryBusBits, 38: &d.info.L2Bytes, 39: &d.info.MaxThreadsPerSM} {
@@ -81,7 +81,7 @@ func Open(index int) (cuda.Driver, error) {
 	if r := C.cuDevicePrimaryCtxRetain(&d.ctx, C.CUdevice(index)); r != 0 {
 		return nil, failure(fmt.Sprintf("cuda:%d: retain the primary context", index), r)
 	}
-	if r := C.dmx_streams(d.ctx, &d.streams[cuda.Compute], &d.streams[cuda.Transfer]); r != 0 {
+	if r := C.dmx_streams(d.ctx, &d.streams[gpu.Compute], &d.streams[gpu.Transfer]); r != 0 {
 		return nil, errors.Join(failure(fmt.Sprintf("cuda:%d: make streams", index), r), d.device.ReleasePrimaryCtx())
 	}
 	return d, nil
@@ -93,7 +93,7 @@ const oldestDriver = 12030
 
 func versionText(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
 
-// failure is the error of a driver call, in the terms of cuda.Driver.
+// failure is the error of a driver call, in the terms of gpu.Driver.
 func failure(what string, r C.CUresult) error {
 	if r == 0 {
 		return nil
@@ -101,16 +101,16 @@ func failure(what string, r C.CUresult) error {
 	text := fmt.Sprintf("%s: %s (%d)", what, C.GoString(C.dmx_error(r)), int(r))
 	switch {
 	case r == 2:
-		return fmt.Errorf("%s: %w", text, cuda.ErrOutOfMemory)
+		return fmt.Errorf("%s: %w", text, gpu.ErrOutOfMemory)
 	// What a running kernel can end with: 214 an uncorrectable memory error, 700 to 720 faults of its own, 999 unknown.
 	case r == 214 || r >= 700 && r <= 720 || r == 999:
-		return fmt.Errorf("%w: %s", cuda.ErrFault, text)
+		return fmt.Errorf("%w: %s", gpu.ErrFault, text)
 	}
 	return errors.New(text)
 }
 
 // Info describes the device.
-func (d *Driver) Info() cuda.Info { return d.info }
+func (d *Driver) Info() gpu.Info { return d.info }
 
 type module struct {
 	d *Driver
@@ -118,7 +118,7 @@ type module struct {
 }
 
 // Load compiles a PTX module for the device (the driver keeps the result in its cache on disk).
-func (d *Driver) Load(name, ptx string) (cuda.Module, error) {
+func (d *Driver) Load(name, ptx string) (gpu.Module, error) {
 	src := C.CString(ptx)
 	defer C.free(unsafe.Pointer(src))
 	const logBytes = 8 << 10
@@ -132,7 +132,7 @@ func (d *Driver) Load(name, ptx string) (cuda.Module, error) {
 }
 
 // Function finds a kernel and allows it shared bytes of dynamic shared memory.
-func (m *module) Function(name string, shared int) (cuda.Function, error) {
+func (m *module) Function(name string, shared int) (gpu.Function, error) {
 	s := C.CString(name)
 	defer C.free(unsafe.Pointer(s))
 	var f C.CUfunction
@@ -165,21 +165,21 @@ func (d *Driver) Memory() (free, total int) {
 
 // CopyIn copies host bytes to the device and waits.
 func (d *Driver) CopyIn(dst uint64, src []byte) error {
-	return failure("copy to the device", C.dmx_copy_in(d.ctx, d.streams[cuda.Compute], C.CUdeviceptr(dst), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src))))
+	return failure("copy to the device", C.dmx_copy_in(d.ctx, d.streams[gpu.Compute], C.CUdeviceptr(dst), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src))))
 }
 
 // CopyOut copies device bytes to the host and waits.
 func (d *Driver) CopyOut(dst []byte, src uint64) error {
-	return failure("copy from the device", C.dmx_copy_out(d.ctx, d.streams[cuda.Compute], unsafe.Pointer(unsafe.SliceData(dst)), C.CUdeviceptr(src), C.size_t(len(dst))))
+	return failure("copy from the device", C.dmx_copy_out(d.ctx, d.streams[gpu.Compute], unsafe.Pointer(unsafe.SliceData(dst)), C.CUdeviceptr(src), C.size_t(len(dst))))
 }
 
 // Copy copies bytes inside the device, in the order of the launches.
 func (d *Driver) Copy(dst, src uint64, bytes int) error {
-	return failure("copy on the device", C.dmx_copy(d.ctx, d.streams[cuda.Compute], C.CUdeviceptr(dst), C.CUdeviceptr(src), C.size_t(bytes)))
+	return failure("copy on the device", C.dmx_copy(d.ctx, d.streams[gpu.Compute], C.CUdeviceptr(dst), C.CUdeviceptr(src), C.size_t(bytes)))
 }
 
 // TensorMap encodes a matrix for the bulk copy engine.
-func (d *Driver) TensorMap(m cuda.TensorMap) (out [128]byte, err error) {
+func (d *Driver) TensorMap(m gpu.TensorMap) (out [128]byte, err error) {
 	if err := m.Check(); err != nil {
 		return out, err
 	}
@@ -193,10 +193,10 @@ func (d *Driver) TensorMap(m cuda.TensorMap) (out [128]byte, err error) {
 }
 
 // Launch queues a kernel.
-func (d *Driver) Launch(l *cuda.Launch) error {
+func (d *Driver) Launch(l *gpu.Launch) error {
 	s := shape(l)
 	f := l.Function.(C.CUfunction)
-	if r := C.dmx_launch(d.ctx, d.streams[cuda.Compute], f, &s[0], unsafe.Pointer(unsafe.SliceData(l.Args)), C.size_t(len(l.Args))); r != 0 {
+	if r := C.dmx_launch(d.ctx, d.streams[gpu.Compute], f, &s[0], unsafe.Pointer(unsafe.SliceData(l.Args)), C.size_t(len(l.Args))); r != 0 {
 		return failure("launch", r)
 	}
 	return nil
@@ -211,6 +211,6 @@ func (d *Driver) Close() error {
 	for _, e := range d.events {
 		errs = append(errs, failure("destroy an event", C.dmx_event_close(d.ctx, e.e)))
 	}
-	errs = append(errs, failure("destroy the streams", C.dmx_close(d.ctx, d.streams[cuda.Compute], d.streams[cuda.Transfer])), d.device.ReleasePrimaryCtx())
+	errs = append(errs, failure("destroy the streams", C.dmx_close(d.ctx, d.streams[gpu.Compute], d.streams[gpu.Transfer])), d.device.ReleasePrimaryCtx())
 	return errors.Join(errs...)
 }

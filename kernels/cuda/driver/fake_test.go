@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 const fakeVariable = "DMX_TEST_FAKE_CUDA"
@@ -39,9 +39,9 @@ func TestCallsAgainstFakeDriver(t *testing.T) {
 }
 
 // add packs the arguments of the fake's kernel add.
-func add(f cuda.Function, addr uint64, value uint32, grid int) cuda.Command {
+func add(f gpu.Function, addr uint64, value uint32, grid int) gpu.Command {
 	args := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(nil, addr), value)
-	return cuda.Command{Launch: cuda.Launch{Name: "add", Function: f, Grid: [3]int{grid, 1, 1}, Block: [3]int{4, 1, 1}, Args: args}}
+	return gpu.Command{Launch: gpu.Launch{Name: "add", Function: f, Grid: [3]int{grid, 1, 1}, Block: [3]int{4, 1, 1}, Args: args}}
 }
 
 func fakeCalls(t *testing.T) {
@@ -93,9 +93,9 @@ func fakeCalls(t *testing.T) {
 	e, err := d.NewEvent()
 	try(err)
 	binary.LittleEndian.PutUint32(host, 7)
-	try(d.Feed(cuda.Transfer, a, host))
-	try(e.Record(cuda.Transfer))
-	try(e.Follow(cuda.Compute))
+	try(d.Feed(gpu.Transfer, a, host))
+	try(e.Record(gpu.Transfer))
+	try(e.Follow(gpu.Compute))
 	one := add(f, a, 3, 2).Launch
 	one.Shared = 100 << 10
 	try(d.Launch(&one))
@@ -106,8 +106,8 @@ func fakeCalls(t *testing.T) {
 	expect(b, 10, 3, 0, 0, 0, 0, 0, 0)
 
 	// A graph: as built, unchanged, with changed commands, and with commands it cannot take.
-	cs := []cuda.Command{
-		{Kind: cuda.FeedCommand, Dst: a, Host: host}, add(f, a, 1, 2), add(f, a, 10, 1), {Kind: cuda.CopyCommand, Dst: b, Src: a, Bytes: 32},
+	cs := []gpu.Command{
+		{Kind: gpu.FeedCommand, Dst: a, Host: host}, add(f, a, 1, 2), add(f, a, 10, 1), {Kind: gpu.CopyCommand, Dst: b, Src: a, Bytes: 32},
 	}
 	g, err := d.NewGraph(cs)
 	try(err)
@@ -122,7 +122,7 @@ func fakeCalls(t *testing.T) {
 	cs[3].Bytes = 4
 	try(g.Launch(cs, []int{3}))
 	cs[3].Bytes = 0
-	if err := g.Launch(cs, []int{3}); !errors.Is(err, cuda.ErrGraph) {
+	if err := g.Launch(cs, []int{3}); !errors.Is(err, gpu.ErrGraph) {
 		t.Errorf("%v", err)
 	}
 	cs[1].Launch.Shared = 1 << 20
@@ -132,7 +132,7 @@ func fakeCalls(t *testing.T) {
 	try(g.Close())
 
 	// Memory that is not there, and a kernel that fails after its launch succeeded.
-	if _, err := d.Alloc(65 << 20); !errors.Is(err, cuda.ErrOutOfMemory) || !strings.Contains(err.Error(), "CUDA_ERROR_OUT_OF_MEMORY") {
+	if _, err := d.Alloc(65 << 20); !errors.Is(err, gpu.ErrOutOfMemory) || !strings.Contains(err.Error(), "CUDA_ERROR_OUT_OF_MEMORY") {
 		t.Errorf("%v", err)
 	}
 	if free, total := d.Memory(); total != 64<<20 || free != total-128 {
@@ -155,10 +155,10 @@ func fakeCalls(t *testing.T) {
 	try(err)
 	bad := add(f, 0, 0, 1).Launch
 	try(d.Launch(&bad))
-	if err := d.Sync(); !errors.Is(err, cuda.ErrFault) || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS (700)") {
+	if err := d.Sync(); !errors.Is(err, gpu.ErrFault) || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS (700)") {
 		t.Errorf("%v", err)
 	}
-	if err := d.Launch(&bad); !errors.Is(err, cuda.ErrFault) {
+	if err := d.Launch(&bad); !errors.Is(err, gpu.ErrFault) {
 		t.Errorf("after a fault: %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // graph is a chain of nodes built one by one, not captured from a stream: the nodes' handles are then known, and a
@@ -26,7 +26,7 @@ type graph struct {
 }
 
 // NewGraph builds and instantiates a graph.
-func (d *Driver) NewGraph(cs []cuda.Command) (cuda.Graph, error) {
+func (d *Driver) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
 	if len(cs) == 0 {
 		return nil, errors.New("a graph of no commands")
 	}
@@ -43,10 +43,10 @@ func (d *Driver) NewGraph(cs []cuda.Command) (cuda.Graph, error) {
 }
 
 // add appends the C form of a command.
-func (g *graph) add(c *cuda.Command) {
+func (g *graph) add(c *gpu.Command) {
 	out := C.dmx_command{kind: C.uint(c.Kind)}
 	switch c.Kind {
-	case cuda.LaunchCommand:
+	case gpu.LaunchCommand:
 		l := &c.Launch
 		out.function = l.Function.(C.CUfunction)
 		out.shape = shape(l)
@@ -55,10 +55,10 @@ func (g *graph) add(c *cuda.Command) {
 		}
 		out.args, out.arg_bytes = C.size_t(len(g.args)), C.size_t(len(l.Args))
 		g.args = append(g.args, l.Args...)
-	case cuda.FeedCommand:
+	case gpu.FeedCommand:
 		out.dst, out.bytes = C.CUdeviceptr(c.Dst), C.size_t(len(c.Host))
 		out.src = C.CUdeviceptr(uintptr(unsafe.Pointer(unsafe.SliceData(c.Host)))) // page-locked, outside the Go heap
-	case cuda.CopyCommand:
+	case gpu.CopyCommand:
 		out.dst, out.src, out.bytes = C.CUdeviceptr(c.Dst), C.CUdeviceptr(c.Src), C.size_t(c.Bytes)
 	}
 	g.changed = append(g.changed, out)
@@ -72,32 +72,32 @@ func (g *graph) buffer() *C.char {
 	return (*C.char)(unsafe.Pointer(unsafe.SliceData(g.args)))
 }
 
-func shape(l *cuda.Launch) [7]C.uint {
+func shape(l *gpu.Launch) [7]C.uint {
 	return [7]C.uint{C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Grid[2]), C.uint(l.Block[0]), C.uint(l.Block[1]), C.uint(l.Block[2]), C.uint(l.Shared)}
 }
 
 // Launch changes nodes and launches the graph, in one call of C.
-func (g *graph) Launch(cs []cuda.Command, changed []int) error {
+func (g *graph) Launch(cs []gpu.Command, changed []int) error {
 	g.changed, g.index, g.args = g.changed[:0], g.index[:0], g.args[:0]
 	for _, i := range changed {
 		g.add(&cs[i])
 		g.index = append(g.index, C.int(i))
 	}
 	var failed C.int
-	r := C.dmx_graph_launch(g.d.ctx, g.d.streams[cuda.Compute], g.g, &g.nodes[0], unsafe.SliceData(g.changed), unsafe.SliceData(g.index), g.buffer(), C.int(len(changed)), &failed)
+	r := C.dmx_graph_launch(g.d.ctx, g.d.streams[gpu.Compute], g.g, &g.nodes[0], unsafe.SliceData(g.changed), unsafe.SliceData(g.index), g.buffer(), C.int(len(changed)), &failed)
 	err := failure(describe("launch a graph", cs, failed), r)
-	if err != nil && failed >= 0 && !errors.Is(err, cuda.ErrFault) {
-		return fmt.Errorf("%w: %w", cuda.ErrGraph, err)
+	if err != nil && failed >= 0 && !errors.Is(err, gpu.ErrFault) {
+		return fmt.Errorf("%w: %w", gpu.ErrGraph, err)
 	}
 	return err
 }
 
 // describe names the command that a call failed at.
-func describe(what string, cs []cuda.Command, failed C.int) string {
+func describe(what string, cs []gpu.Command, failed C.int) string {
 	if failed < 0 {
 		return what
 	}
-	if c := &cs[failed]; c.Kind == cuda.LaunchCommand {
+	if c := &cs[failed]; c.Kind == gpu.LaunchCommand {
 		return fmt.Sprintf("%s: command %d, kernel %s, grid %v, block %v", what, int(failed), c.Launch.Name, c.Launch.Grid, c.Launch.Block)
 	}
 	return fmt.Sprintf("%s: command %d, a copy", what, int(failed))

@@ -5,7 +5,7 @@ package driver
 import (
 	"errors"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 var errWithout = errors.New("this dmx was built without CUDA (-tags cpu, or without cgo)")
@@ -14,4 +14,4 @@ var errWithout = errors.New("this dmx was built without CUDA (-tags cpu, or with
 func Count() (int, error) { return 0, errWithout }
 
 // Open says that this build has no GPU support.
-func Open(int) (cuda.Driver, error) { return nil, errWithout }
+func Open(int) (gpu.Driver, error) { return nil, errWithout }

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // Pin reserves page-locked host memory.
@@ -32,7 +32,7 @@ func (d *Driver) Unpin(p []byte) error {
 
 // Feed queues a copy from page-locked memory, which lies outside the Go heap: C may keep the pointer. From other
 // memory the driver copies before it returns.
-func (d *Driver) Feed(s cuda.Stream, dst uint64, src []byte) error {
+func (d *Driver) Feed(s gpu.Stream, dst uint64, src []byte) error {
 	return failure("copy to the device", C.dmx_feed(d.ctx, d.streams[s], C.CUdeviceptr(dst), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src))))
 }
 
@@ -43,7 +43,7 @@ type event struct {
 }
 
 // NewEvent makes an event.
-func (d *Driver) NewEvent() (cuda.Event, error) {
+func (d *Driver) NewEvent() (gpu.Event, error) {
 	e := &event{d: d}
 	if r := C.dmx_event(d.ctx, &e.e); r != 0 {
 		return nil, failure("make an event", r)
@@ -52,11 +52,11 @@ func (d *Driver) NewEvent() (cuda.Event, error) {
 	return e, nil
 }
 
-func (e *event) Record(s cuda.Stream) error {
+func (e *event) Record(s gpu.Stream) error {
 	return failure("record an event", C.dmx_record(e.d.ctx, e.e, e.d.streams[s]))
 }
 
-func (e *event) Follow(s cuda.Stream) error {
+func (e *event) Follow(s gpu.Stream) error {
 	return failure("wait for an event", C.dmx_follow(e.d.ctx, e.e, e.d.streams[s]))
 }
 

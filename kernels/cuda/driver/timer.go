@@ -9,7 +9,7 @@ import "C"
 import (
 	"time"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // Time returns how long the device takes for what work asks of it: the time between two events around it, to
@@ -22,11 +22,11 @@ func (d *Driver) Time(work func()) (time.Duration, error) {
 		}
 		defer C.dmx_timer_free(d.ctx, events[i])
 	}
-	if r := C.dmx_record(d.ctx, events[0], d.streams[cuda.Compute]); r != 0 {
+	if r := C.dmx_record(d.ctx, events[0], d.streams[gpu.Compute]); r != 0 {
 		return 0, failure("record an event", r)
 	}
 	work()
-	if r := C.dmx_record(d.ctx, events[1], d.streams[cuda.Compute]); r != 0 {
+	if r := C.dmx_record(d.ctx, events[1], d.streams[gpu.Compute]); r != 0 {
 		return 0, failure("record an event", r)
 	}
 	var ms C.float

@@ -1,6 +1,8 @@
 package drivertest
 
-import "github.com/dino-mx/dmx/kernels/cuda"
+import (
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+)
 
 // Counts are calls of a driver.
 type Counts struct {
@@ -15,7 +17,7 @@ type Counts struct {
 
 // Counter counts what a driver is asked for.
 type Counter struct {
-	cuda.Driver
+	gpu.Driver
 	Counts
 }
 
@@ -27,7 +29,7 @@ func (d *Counter) Take() Counts {
 }
 
 // Launch counts.
-func (d *Counter) Launch(l *cuda.Launch) error { d.Launches++; return d.Driver.Launch(l) }
+func (d *Counter) Launch(l *gpu.Launch) error { d.Launches++; return d.Driver.Launch(l) }
 
 // Alloc counts.
 func (d *Counter) Alloc(n int) (uint64, error) { d.Allocs++; return d.Driver.Alloc(n) }
@@ -54,7 +56,7 @@ func (d *Counter) CopyOut(dst []byte, src uint64) error {
 func (d *Counter) Copy(dst, src uint64, n int) error { d.Copies++; return d.Driver.Copy(dst, src, n) }
 
 // Feed counts.
-func (d *Counter) Feed(s cuda.Stream, dst uint64, src []byte) error {
+func (d *Counter) Feed(s gpu.Stream, dst uint64, src []byte) error {
 	d.Feeds++
 	return d.Driver.Feed(s, dst, src)
 }
@@ -63,18 +65,18 @@ func (d *Counter) Feed(s cuda.Stream, dst uint64, src []byte) error {
 func (d *Counter) Sync() error { d.Syncs++; return d.Driver.Sync() }
 
 type countedGraph struct {
-	cuda.Graph
+	gpu.Graph
 	d *Counter
 }
 
 // NewGraph counts.
-func (d *Counter) NewGraph(cs []cuda.Command) (cuda.Graph, error) {
+func (d *Counter) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
 	d.Graphs++
 	g, err := d.Driver.NewGraph(cs)
 	return countedGraph{g, d}, err
 }
 
-func (g countedGraph) Launch(cs []cuda.Command, changed []int) error {
+func (g countedGraph) Launch(cs []gpu.Command, changed []int) error {
 	g.d.Replays++
 	g.d.Commands += len(cs)
 	g.d.Changed += len(changed)
@@ -82,12 +84,12 @@ func (g countedGraph) Launch(cs []cuda.Command, changed []int) error {
 }
 
 type countedEvent struct {
-	cuda.Event
+	gpu.Event
 	d *Counter
 }
 
 // NewEvent makes an event whose Wait is counted.
-func (d *Counter) NewEvent() (cuda.Event, error) {
+func (d *Counter) NewEvent() (gpu.Event, error) {
 	e, err := d.Driver.NewEvent()
 	return countedEvent{e, d}, err
 }

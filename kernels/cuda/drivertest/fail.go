@@ -1,10 +1,12 @@
 package drivertest
 
-import "github.com/dino-mx/dmx/kernels/cuda"
+import (
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+)
 
 // Failer fails at a chosen allocation or launch, counted from 1; 0 is never.
 type Failer struct {
-	cuda.Driver
+	gpu.Driver
 	FailAlloc, FailLaunch int
 	Err                   error
 	Failed                bool // it was its turn
@@ -17,13 +19,13 @@ type Failer struct {
 func (d *Failer) Alloc(n int) (uint64, error) {
 	if d.allocs++; d.allocs == d.FailAlloc {
 		d.Failed = true
-		return 0, cuda.ErrOutOfMemory
+		return 0, gpu.ErrOutOfMemory
 	}
 	return d.Driver.Alloc(n)
 }
 
 // Launch fails at its turn with Err.
-func (d *Failer) Launch(l *cuda.Launch) error {
+func (d *Failer) Launch(l *gpu.Launch) error {
 	if d.Launched++; d.Launched == d.FailLaunch {
 		d.Failed = true
 		return d.Err
@@ -32,6 +34,6 @@ func (d *Failer) Launch(l *cuda.Launch) error {
 }
 
 // NewGraph has no room for any, so that kernels are launched one by one.
-func (d *Failer) NewGraph([]cuda.Command) (cuda.Graph, error) {
-	return nil, cuda.ErrOutOfMemory
+func (d *Failer) NewGraph([]gpu.Command) (gpu.Graph, error) {
+	return nil, gpu.ErrOutOfMemory
 }

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
 // Late is a driver whose work waits until the host waits for it. Then the heads of the streams are run in random
 // order, as far as events let them. Host memory of Feed is read when the copy runs, errors of kernels show when the
 // host next waits: a missing event, or staging memory written too early, gives wrong results here, as on a device.
 type Late struct {
-	cuda.Driver
+	gpu.Driver
 	rand   *rand.Rand
 	queues [2][]work
 	fault  error
@@ -25,11 +25,11 @@ type work struct {
 }
 
 // NewLate wraps a driver that does everything at once; seed chooses the order.
-func NewLate(d cuda.Driver, seed uint64) *Late {
+func NewLate(d gpu.Driver, seed uint64) *Late {
 	return &Late{Driver: d, rand: rand.New(rand.NewPCG(seed, 0))}
 }
 
-func (d *Late) push(s cuda.Stream, run func() error) {
+func (d *Late) push(s gpu.Stream, run func() error) {
 	d.queues[s] = append(d.queues[s], work{run: run})
 }
 
@@ -52,7 +52,7 @@ func (d *Late) until(done func() bool) error {
 			continue
 		}
 		if err := w.run(); err != nil {
-			d.fault = fmt.Errorf("%w: %w", cuda.ErrFault, err)
+			d.fault = fmt.Errorf("%w: %w", gpu.ErrFault, err)
 		}
 	}
 	if d.fault == nil && !done() {
@@ -61,31 +61,31 @@ func (d *Late) until(done func() bool) error {
 	return d.fault // it stays, as on a device
 }
 
-func (d *Late) empty(s cuda.Stream) func() bool { return func() bool { return len(d.queues[s]) == 0 } }
+func (d *Late) empty(s gpu.Stream) func() bool { return func() bool { return len(d.queues[s]) == 0 } }
 
 // Launch queues a kernel.
-func (d *Late) Launch(l *cuda.Launch) error {
+func (d *Late) Launch(l *gpu.Launch) error {
 	c := *l
 	c.Args = bytes.Clone(l.Args)
-	d.push(cuda.Compute, func() error { return d.Driver.Launch(&c) })
+	d.push(gpu.Compute, func() error { return d.Driver.Launch(&c) })
 	return nil
 }
 
 // Copy queues a copy.
 func (d *Late) Copy(dst, src uint64, n int) error {
-	d.push(cuda.Compute, func() error { return d.Driver.Copy(dst, src, n) })
+	d.push(gpu.Compute, func() error { return d.Driver.Copy(dst, src, n) })
 	return nil
 }
 
 // Feed queues a copy that reads src when it runs.
-func (d *Late) Feed(s cuda.Stream, dst uint64, src []byte) error {
+func (d *Late) Feed(s gpu.Stream, dst uint64, src []byte) error {
 	d.push(s, func() error { return d.Driver.CopyIn(dst, src) })
 	return nil
 }
 
 // CopyIn runs what was asked of Compute and copies.
 func (d *Late) CopyIn(dst uint64, src []byte) error {
-	if err := d.until(d.empty(cuda.Compute)); err != nil {
+	if err := d.until(d.empty(gpu.Compute)); err != nil {
 		return err
 	}
 	return d.Driver.CopyIn(dst, src)
@@ -93,7 +93,7 @@ func (d *Late) CopyIn(dst uint64, src []byte) error {
 
 // CopyOut runs what was asked of Compute and copies.
 func (d *Late) CopyOut(dst []byte, src uint64) error {
-	if err := d.until(d.empty(cuda.Compute)); err != nil {
+	if err := d.until(d.empty(gpu.Compute)); err != nil {
 		return err
 	}
 	return d.Driver.CopyOut(dst, src)
@@ -101,7 +101,7 @@ func (d *Late) CopyOut(dst []byte, src uint64) error {
 
 // Free refuses memory that queued work might use.
 func (d *Late) Free(addr uint64) error {
-	if n := len(d.queues[cuda.Compute]) + len(d.queues[cuda.Transfer]); n > 0 {
+	if n := len(d.queues[gpu.Compute]) + len(d.queues[gpu.Transfer]); n > 0 {
 		d.fault = fmt.Errorf("drivertest: memory is freed with %d pieces of work to come", n)
 		return d.fault
 	}
@@ -110,7 +110,7 @@ func (d *Late) Free(addr uint64) error {
 
 // Sync runs everything.
 func (d *Late) Sync() error {
-	err := d.until(func() bool { return len(d.queues[cuda.Compute])+len(d.queues[cuda.Transfer]) == 0 })
+	err := d.until(func() bool { return len(d.queues[gpu.Compute])+len(d.queues[gpu.Transfer]) == 0 })
 	if err != nil {
 		return err
 	}
@@ -119,39 +119,39 @@ func (d *Late) Sync() error {
 
 type lateGraph struct {
 	d        *Late
-	commands []cuda.Command
+	commands []gpu.Command
 }
 
 // NewGraph keeps the commands.
-func (d *Late) NewGraph(cs []cuda.Command) (cuda.Graph, error) {
-	g := &lateGraph{d: d, commands: make([]cuda.Command, len(cs))}
+func (d *Late) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
+	g := &lateGraph{d: d, commands: make([]gpu.Command, len(cs))}
 	for i := range cs {
 		g.set(i, &cs[i])
 	}
 	return g, nil
 }
 
-func (g *lateGraph) set(i int, c *cuda.Command) {
+func (g *lateGraph) set(i int, c *gpu.Command) {
 	g.commands[i] = *c
 	g.commands[i].Launch.Args = bytes.Clone(c.Launch.Args)
 }
 
 // Launch queues the commands as they are now.
-func (g *lateGraph) Launch(cs []cuda.Command, changed []int) error {
+func (g *lateGraph) Launch(cs []gpu.Command, changed []int) error {
 	for _, i := range changed {
 		g.set(i, &cs[i])
 	}
 	for _, c := range g.commands {
 		switch c.Kind {
-		case cuda.LaunchCommand:
+		case gpu.LaunchCommand:
 			if err := g.d.Launch(&c.Launch); err != nil {
 				return err
 			}
-		case cuda.FeedCommand:
-			if err := g.d.Feed(cuda.Compute, c.Dst, c.Host); err != nil {
+		case gpu.FeedCommand:
+			if err := g.d.Feed(gpu.Compute, c.Dst, c.Host); err != nil {
 				return err
 			}
-		case cuda.CopyCommand:
+		case gpu.CopyCommand:
 			if err := g.d.Copy(c.Dst, c.Src, c.Bytes); err != nil {
 				return err
 			}
@@ -169,16 +169,16 @@ type lateEvent struct {
 }
 
 // NewEvent makes an event that was never recorded.
-func (d *Late) NewEvent() (cuda.Event, error) { return &lateEvent{d: d}, nil }
+func (d *Late) NewEvent() (gpu.Event, error) { return &lateEvent{d: d}, nil }
 
-func (e *lateEvent) Record(s cuda.Stream) error {
+func (e *lateEvent) Record(s gpu.Stream) error {
 	e.recorded++
 	n := e.recorded
 	e.d.push(s, func() error { e.over = max(e.over, n); return nil })
 	return nil
 }
 
-func (e *lateEvent) Follow(s cuda.Stream) error {
+func (e *lateEvent) Follow(s gpu.Stream) error {
 	n := e.recorded
 	e.d.queues[s] = append(e.d.queues[s], work{ready: func() bool { return e.over >= n }})
 	return nil

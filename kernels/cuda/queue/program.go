@@ -1,10 +1,14 @@
-package cuda
+package queue
 
-import "bytes"
+import (
+	"bytes"
 
-// program is a sequence of commands held back. The memory behind the arguments is its own and is used again.
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+)
+
+// program is a sequence of commands. It owns the memory behind their arguments and uses it again after reset.
 type program struct {
-	commands []Command
+	commands []gpu.Command
 	args     []byte
 	shape    uint64 // a hash of the kinds in order
 	staged   bool   // it reads the staging memory
@@ -23,8 +27,8 @@ const (
 	fnvPrime = 1099511628211
 )
 
-func (p *program) add(c Command) {
-	if c.Kind == LaunchCommand {
+func (p *program) add(c gpu.Command) {
+	if c.Kind == gpu.LaunchCommand {
 		for len(p.args)%argAlign != 0 {
 			p.args = append(p.args, 0)
 		}
@@ -53,20 +57,21 @@ func (p *program) sameKinds(q *program) bool {
 // changes appends the indices of the commands in which q differs from p.
 func (p *program) changes(dst []int, q *program) []int {
 	for i := range p.commands {
-		if !p.commands[i].equal(&q.commands[i]) {
+		if !same(&p.commands[i], &q.commands[i]) {
 			dst = append(dst, i)
 		}
 	}
 	return dst
 }
 
-// equal reports whether two commands of one kind do the same.
-func (c *Command) equal(d *Command) bool {
+// same reports whether two commands of one kind do the same.
+func same(c, d *gpu.Command) bool {
 	switch c.Kind {
-	case LaunchCommand:
+	case gpu.LaunchCommand:
 		a, b := &c.Launch, &d.Launch
-		return a.Function == b.Function && a.Grid == b.Grid && a.Block == b.Block && a.Shared == b.Shared && bytes.Equal(a.Args, b.Args)
-	case FeedCommand:
+		return a.Function == b.Function && a.Grid == b.Grid && a.Block == b.Block && a.Shared == b.Shared &&
+			bytes.Equal(a.Args, b.Args)
+	case gpu.FeedCommand:
 		return c.Dst == d.Dst && len(c.Host) == len(d.Host) && &c.Host[0] == &d.Host[0]
 	default:
 		return c.Dst == d.Dst && c.Src == d.Src && c.Bytes == d.Bytes

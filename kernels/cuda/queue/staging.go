@@ -1,6 +1,10 @@
-package cuda
+package queue
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+)
 
 const (
 	stagingTurns = 4       // uploads of so many pieces of work may be on their way
@@ -12,7 +16,7 @@ const (
 // weights of a step. Each piece of work that is handed to the device has its own region; a region comes round again
 // when the device has passed the work that reads it. This also keeps the host from running further ahead.
 type staging struct {
-	d       Driver
+	d       gpu.Driver
 	regions [stagingTurns]stagingRegion
 	at      int
 }
@@ -21,7 +25,7 @@ type stagingRegion struct {
 	chunks [][]byte
 	chunk  int // being filled
 	used   int // bytes of it
-	passed Event
+	passed gpu.Event
 	busy   bool // passed is to be waited for before the first use
 }
 
@@ -63,7 +67,7 @@ func (s *staging) turn() error {
 		r.passed = e
 	}
 	r.busy = true
-	return r.passed.Record(Compute)
+	return r.passed.Record(gpu.Compute)
 }
 
 func (s *staging) close() error {

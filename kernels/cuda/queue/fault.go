@@ -1,39 +1,51 @@
-package cuda
+package queue
 
 import (
 	"errors"
 	"fmt"
 	"sort"
 	"strings"
+
+	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
 
-// SyncEach makes the device finish every kernel before the next is asked for, so that a fault names its kernel. It is
+// SyncEach makes the queue wait for every kernel before it submits the next, so that a fault names its kernel. It is
 // slow.
-func (b *Backend) SyncEach() { b.blocking = true }
+func (q *Queue) SyncEach() { q.blocking = true }
 
 // launchError says which kernel could not be launched. A fault may be that of an earlier one, unless every kernel
 // was waited for.
-func (b *Backend) launchError(l *Launch, err error) error {
-	if errors.Is(err, ErrFault) && !b.blocking {
+func (q *Queue) launchError(l *gpu.Launch, err error) error {
+	if errors.Is(err, gpu.ErrFault) && !q.blocking {
 		return err
 	}
 	return fmt.Errorf("cuda: kernel %s, grid %v, block %v: %w", l.Name, l.Grid, l.Block, err)
 }
 
-// fail keeps the first fault.
-func (b *Backend) fail(err error) {
-	if b.fault != nil || err == nil {
+// Fail records a fault unless there is one already; nil is none.
+func (q *Queue) Fail(err error) {
+	if q.fault != nil || err == nil {
 		return
 	}
-	if errors.Is(err, ErrFault) && !b.blocking {
+	if errors.Is(err, gpu.ErrFault) && !q.blocking {
 		err = fmt.Errorf("%s: %w; since the device was last heard of it was asked for %s; DMX_CUDA_SYNC=1 waits for every kernel and names the one that fails",
-			b.alloc.device, err, &b.recent)
+			q.device, err, &q.recent)
 	}
-	b.fault = err
+	q.fault = err
 }
 
-// recent counts the kernels that were asked for since the device was last known to be well.
+// recent counts the kernels submitted since the device was last known to be well.
 type recent struct{ count map[string]int }
+
+// Failed reports whether the queue holds a fault, and therefore submits nothing.
+func (q *Queue) Failed() bool { return q.fault != nil }
+
+// do calls the driver unless there was a fault, and keeps its error.
+func (q *Queue) do(call func() error) {
+	if q.fault == nil {
+		q.Fail(call())
+	}
+}
 
 func (r *recent) add(name string) {
 	if r.count == nil {

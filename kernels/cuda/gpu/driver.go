@@ -1,4 +1,7 @@
-package cuda
+// Package gpu declares what a backend needs of a CUDA device: Driver, streams, events, graphs, tensor maps. It holds
+// types only; kernels/cuda/driver, kernels/cuda/drivertest and kernels/ptx implement them. It must not know which
+// kernels there are.
+package gpu
 
 import (
 	"errors"
