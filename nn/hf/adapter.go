@@ -109,8 +109,14 @@ func (a *Adapter) Close() error { return a.closer.Close() }
 
 const adapterPrefix = "base_model.model."
 
-// Apply puts the adapter on a model: low-rank layers where the config and the tensors say, and the biases that came
-// with it. Every tensor of the file must find its place and every targeted module its tensors.
+// peftWrappers takes the names of PEFT's own modules out of a tensor's name, and the adapter's name "default", which
+// some writers leave in.
+var peftWrappers = strings.NewReplacer(".default.", ".", ".base_layer.", ".", ".modules_to_save.", ".")
+
+// Apply puts the adapter on a model: low-rank layers where the config and the tensors say, the biases that came with
+// it, and the modules that were trained whole. The base weights change where the adapter's start changed them. Every
+// tensor of the file must find its place and every targeted module its tensors; what belongs to a saved module outside
+// the trunk, such as a classifier, is listed as ignored in the report.
 func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error) {
 	r := &Report{}
 	family := v.Config.Family
@@ -122,8 +128,7 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 			r.Unexpected = append(r.Unexpected, Item{Stored: t.Name, Info: t, Why: "does not begin with " + adapterPrefix})
 			continue
 		}
-		name = strings.ReplaceAll(name, ".default.", ".") // the adapter's name, left in by some writers
-		name = publishedName(family, strings.ReplaceAll(name, ".base_layer.", "."))
+		name = publishedName(family, peftWrappers.Replace(name))
 		if _, dup := stored[name]; dup {
 			return nil, r, fmt.Errorf("%s: %w: two tensors mean %s", a.Path, ErrAdapter, name)
 		}
@@ -162,10 +167,10 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 		t, ok := stored[p.Name]
 		isAdapter := isAdapterTensor(p.Name)
 		switch {
-		case !ok && isAdapter:
+		case !ok && (isAdapter || a.Config.saves(family, p.Module())):
 			r.Missing = append(r.Missing, Item{Name: p.Name})
 		case !ok:
-		case !isAdapter && !strings.HasSuffix(p.Name, ".bias"):
+		case !isAdapter && !strings.HasSuffix(p.Name, ".bias") && !a.Config.saves(family, p.Module()):
 			continue // reported as unexpected below
 		case !t.Shape.Equal(p.Shape):
 			r.Mismatched = append(r.Mismatched, Item{Name: p.Name, Stored: t.Name, Info: t, Why: fmt.Sprintf("stored as %s, the model has %s", t.Shape, p.Shape)})
@@ -178,7 +183,11 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 		}
 	}
 	for _, name := range slices.Sorted(keysOf(stored)) {
-		if !wanted[name] {
+		switch module := name[:max(strings.LastIndexByte(name, '.'), 0)]; {
+		case wanted[name]:
+		case a.Config.saves(family, module) && !inTrunk(name):
+			r.Ignored = append(r.Ignored, Item{Stored: stored[name].Name, Info: stored[name], Why: "a module of modules_to_save outside the trunk"})
+		default:
 			r.Unexpected = append(r.Unexpected, Item{Stored: stored[name].Name, Info: stored[name], Why: "the model has no such module"})
 		}
 	}
@@ -193,8 +202,17 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 	if err := readParams(renamed, b.Backend, params); err != nil {
 		return nil, r, fmt.Errorf("%s: %w", a.Path, err)
 	}
+	if err := subtractStart(b.Backend, v, adapters, a.Config.Start); err != nil {
+		return nil, r, fmt.Errorf("%s: %w: %w", a.Path, ErrAdapter, err)
+	}
 	v.Params.Sync(b.Backend)
 	return adapters, r, nil
+}
+
+// inTrunk reports whether a published name can only mean a tensor of the trunk.
+func inTrunk(name string) bool {
+	first, _, _ := strings.Cut(name, ".")
+	return slices.Contains([]string{"embeddings", "encoder", "layer", "layernorm", "norm"}, first)
 }
 
 func infoOf(src safetensors.Source, name string) safetensors.Info {
@@ -206,7 +224,7 @@ func infoOf(src safetensors.Source, name string) safetensors.Info {
 	return safetensors.Info{}
 }
 
-// SaveAdapter writes the model's adapters, and the biases trained beside them, as a folder that
+// SaveAdapter writes the model's adapters, and the biases and whole modules trained beside them, as a folder that
 // PeftModel.from_pretrained opens on the model they belong to.
 func SaveAdapter(dir string, b nn.Builder, v *nn.ViT, cfg *AdapterConfig, names AdapterNames) error {
 	family := v.Config.Family
@@ -220,7 +238,16 @@ func SaveAdapter(dir string, b nn.Builder, v *nn.ViT, cfg *AdapterConfig, names 
 		return fmt.Errorf("%s: %w: the model has no adapters", dir, ErrAdapter)
 	}
 	out := *cfg
-	if out.Targets != nil && names == AdapterNames5 {
+	if out.Layers != nil {
+		// Names of blocks differ between the namings, so the modules are listed in full.
+		out.Layers, out.LayersPattern, out.Targets = nil, nil, nil
+		for module := range adapted {
+			if names == AdapterNames5 {
+				module = memoryName(family, module)
+			}
+			out.Targets = append(out.Targets, module)
+		}
+	} else if out.Targets != nil && names == AdapterNames5 {
 		out.Targets = nil
 		for module := range adapted {
 			out.Targets = append(out.Targets, lastName(memoryName(family, module)))
@@ -245,6 +272,7 @@ func SaveAdapter(dir string, b nn.Builder, v *nn.ViT, cfg *AdapterConfig, names 
 			if adapted[p.Module()] {
 				name = strings.TrimSuffix(name, ".bias") + ".base_layer.bias"
 			}
+		case cfg.saves(family, p.Module()):
 		default:
 			continue
 		}

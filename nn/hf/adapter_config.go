@@ -15,7 +15,7 @@ import (
 // ErrAdapter is wrapped by every error about a PEFT adapter.
 var ErrAdapter = errors.New("PEFT adapter")
 
-// AdapterConfig is an adapter_config.json of the LoRA kind.
+// AdapterConfig is an adapter_config.json whose peft_type is LORA.
 type AdapterConfig struct {
 	BaseModel, Revision string
 	Rank                int
@@ -29,26 +29,31 @@ type AdapterConfig struct {
 	// Exclude wins over the targets; the same two forms.
 	Exclude        []string
 	ExcludePattern string
-	RankPattern    map[string]int
-	AlphaPattern   map[string]float64
-	Extra          map[string]json.RawMessage
+	// Layers restricts Targets to blocks with these numbers, which follow one of LayersPattern in a module's name (any
+	// word if there is none). No Layers means every block.
+	Layers        []int
+	LayersPattern []string
+	// Saved lists modules that were trained whole and are stored beside the adapter (modules_to_save), as regular
+	// expressions for module names. They get no adapter.
+	Saved        []string
+	Start        AdapterStart
+	RankPattern  map[string]int
+	AlphaPattern map[string]float64
+	BaseClass    string // the base model's class, in auto_mapping
+	// Extra is the members that are not read into the fields above, to be written back unchanged.
+	Extra map[string]json.RawMessage
 }
 
 var biasNames = []string{"none", "all", "lora_only"}
-
-// refusedKeys are options that change the arithmetic in ways this program does not have: any value but the listed
-// ones is an error rather than a different model.
-var refusedKeys = map[string][]string{
-	"use_dora": {"false"}, "lora_bias": {"false"}, "fan_in_fan_out": {"false"}, "target_parameters": {"[]"},
-	"modules_to_save": {"[]"}, "layers_to_transform": {}, "layer_replication": {}, "trainable_token_indices": {},
-	"use_qalora": {"false"}, "alora_invocation_tokens": {}, "use_bdlora": {"false"}, "megatron_config": {}, "arrow_config": {},
-}
 
 // handledKeys are written by MarshalAdapterConfig itself.
 var handledKeys = []string{
 	"peft_type", "base_model_name_or_path", "revision", "r", "lora_alpha", "lora_dropout", "use_rslora", "bias",
 	"target_modules", "exclude_modules", "rank_pattern", "alpha_pattern", "inference_mode", "auto_mapping", "task_type",
+	"layers_to_transform", "layers_pattern", "modules_to_save", initKey,
 }
+
+const initKey = "init_lora_weights"
 
 // ParseAdapterConfig reads an adapter_config.json. Unknown keys are kept; options that would change the result and
 // are not supported are refused by name.
@@ -61,11 +66,7 @@ func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
 	if kind := f.str("peft_type", ""); kind != "LORA" && f.err == nil {
 		f.fail("peft_type", fmt.Sprintf("%q", kind), "LORA; other adapters are not supported")
 	}
-	for _, key := range slices.Sorted(keysOf(refusedKeys)) {
-		if v, ok := f.get(key); ok && !slices.Contains(refusedKeys[key], string(v)) {
-			f.fail(key, shorten(v), "null or false: this option is not supported")
-		}
-	}
+	f.refuseOptions()
 	c := &AdapterConfig{
 		BaseModel: f.str("base_model_name_or_path", ""), Revision: f.str("revision", ""),
 		Rank: f.integer("r", 8, 1, 1<<14), Alpha: f.number("lora_alpha", 8), Dropout: f.number("lora_dropout", 0),
@@ -74,6 +75,9 @@ func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
 	if c.Dropout < 0 || c.Dropout >= 1 {
 		f.fail("lora_dropout", c.Dropout, "in [0, 1)")
 	}
+	if o := f.object("auto_mapping"); o != nil {
+		c.BaseClass = o.str("base_model_class", "")
+	}
 	bias := slices.Index(biasNames, f.str("bias", "none"))
 	if bias < 0 {
 		f.fail("bias", f.str("bias", ""), "none, all or lora_only")
@@ -81,6 +85,16 @@ func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
 	c.Bias = nn.LoRABias(max(bias, 0))
 	c.Targets, c.Pattern = f.modules("target_modules")
 	c.Exclude, c.ExcludePattern = f.modules("exclude_modules")
+	c.Layers, c.LayersPattern = f.integers("layers_to_transform"), f.strings("layers_pattern")
+	c.Saved, c.Start = f.strings("modules_to_save"), f.start()
+	if c.Layers != nil && c.Targets == nil && c.Pattern != "" {
+		f.fail("layers_to_transform", c.Layers, "left out where target_modules is one string")
+	}
+	for _, p := range append(slices.Clone(c.LayersPattern), c.Saved...) {
+		if _, err := regexp.Compile(p); err != nil {
+			f.fail("layers_pattern and modules_to_save", strconv.Quote(p), "regular expressions: "+err.Error())
+		}
+	}
 	if o := f.object("rank_pattern"); o != nil {
 		for _, k := range slices.Sorted(keysOf(o.m)) {
 			if c.RankPattern == nil {
@@ -104,7 +118,7 @@ func ParseAdapterConfig(raw []byte) (*AdapterConfig, error) {
 		f.join("alpha_pattern", o)
 	}
 	for k, v := range m {
-		if !slices.Contains(handledKeys, k) {
+		if !slices.Contains(handledKeys, k) || k == initKey {
 			if c.Extra == nil {
 				c.Extra = map[string]json.RawMessage{}
 			}
@@ -173,11 +187,11 @@ func aliases(family nn.Family, module string) []string {
 
 // matches reports whether the config puts an adapter on a module of the family.
 func (c *AdapterConfig) matches(family nn.Family, module string) bool {
-	hit := func(list []string, pattern string) bool {
+	hit := func(list []string, pattern string, layers bool) bool {
 		for _, name := range aliases(family, module) {
 			switch {
 			case list != nil:
-				if nn.MatchModules(list...)(name) {
+				if nn.MatchModules(list...)(name) && (!layers || c.inLayers(name)) {
 					return true
 				}
 			case pattern == "(?i)all-linear":
@@ -192,7 +206,47 @@ func (c *AdapterConfig) matches(family nn.Family, module string) bool {
 		}
 		return false
 	}
-	return hit(c.Targets, c.Pattern) && !hit(c.Exclude, c.ExcludePattern)
+	return hit(c.Targets, c.Pattern, true) && !hit(c.Exclude, c.ExcludePattern, false) && !c.saves(family, module)
+}
+
+// inLayers is PEFT's rule for layers_to_transform: the first number in a module's name that follows one of
+// layers_pattern, or any word but the first, must be listed.
+func (c *AdapterConfig) inLayers(module string) bool {
+	if len(c.Layers) == 0 {
+		return true
+	}
+	patterns := c.LayersPattern
+	if len(patterns) == 0 {
+		patterns = []string{`.*?\.[^.]*`}
+	}
+	for _, p := range patterns {
+		if len(c.LayersPattern) > 0 {
+			p = `(?:.*?\.)?(?:` + p + `)`
+		}
+		re, err := regexp.Compile(`^` + p + `\.(\d+)\.`)
+		if err != nil {
+			continue // ParseAdapterConfig refuses it
+		}
+		if m := re.FindStringSubmatch(module); m != nil {
+			i, err := strconv.Atoi(m[1])
+			return err == nil && slices.Contains(c.Layers, i)
+		}
+	}
+	return false
+}
+
+// saves reports whether a module, or one that it lies in, is stored whole beside the adapter: PEFT's rule for
+// modules_to_save.
+func (c *AdapterConfig) saves(family nn.Family, module string) bool {
+	for _, p := range c.Saved {
+		re, err := regexp.Compile(`^(?:.*\.)?(?:` + p + `)(?:$|\.)`)
+		for _, name := range aliases(family, module) {
+			if err == nil && re.MatchString(name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // LoRA translates the config for a model: the modules that it adapts, by their whole names, with the ranks and alphas
@@ -243,6 +297,7 @@ func MarshalAdapterConfig(c *AdapterConfig, family nn.Family) ([]byte, error) {
 	m["r"], m["lora_alpha"], m["lora_dropout"], m["use_rslora"] = c.Rank, number(c.Alpha), float(c.Dropout), c.RSLoRA
 	m["bias"] = biasNames[c.Bias]
 	m["target_modules"], m["exclude_modules"] = modulesValue(c.Targets, c.Pattern), modulesValue(c.Exclude, c.ExcludePattern)
+	m["layers_to_transform"], m["layers_pattern"], m["modules_to_save"] = listOrNil(c.Layers), listOrNil(c.LayersPattern), listOrNil(c.Saved)
 	ranks, alphas := map[string]int{}, map[string]any{}
 	for k, v := range c.RankPattern {
 		ranks[k] = v
@@ -253,8 +308,7 @@ func MarshalAdapterConfig(c *AdapterConfig, family nn.Family) ([]byte, error) {
 	m["rank_pattern"], m["alpha_pattern"] = ranks, alphas
 	library := family.String() // the class's Python module has the model type's name
 	m["auto_mapping"] = map[string]string{"base_model_class": classNames[family], "parent_library": "transformers.models." + library + ".modeling_" + library}
-	for k, v := range map[string]any{"fan_in_fan_out": false, "init_lora_weights": true, "layers_pattern": nil, "layers_to_transform": nil,
-		"lora_bias": false, "modules_to_save": nil, "use_dora": false, "loftq_config": map[string]any{}, "megatron_config": nil, "megatron_core": "megatron.core"} {
+	for k, v := range map[string]any{"fan_in_fan_out": false, initKey: true, "lora_bias": false, "use_dora": false, "loftq_config": map[string]any{}, "megatron_config": nil, "megatron_core": "megatron.core"} {
 		setDefault(m, k, v)
 	}
 	return marshal(m)
@@ -265,6 +319,13 @@ func orNil(s string) any {
 		return nil
 	}
 	return s
+}
+
+func listOrNil[T any](list []T) any {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 func modulesValue(list []string, pattern string) any {

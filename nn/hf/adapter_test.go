@@ -14,8 +14,15 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-var peftFixtures = []struct{ name, base string }{
-	{"peft-vit", "vit"}, {"peft-dinov2", "dinov2"}, {"peft-dinov3", "dinov3"}, {"peft-patch", "dinov2-registers"},
+// peftFixtures are adapters by PEFT. Those that are reworded lose nothing when they are written again, but do not keep
+// their wording: modules are listed in full where the original says blocks, and a classifier is left out.
+var peftFixtures = []struct {
+	name, base string
+	reworded   bool
+}{
+	{"peft-vit", "vit", false}, {"peft-dinov2", "dinov2", false}, {"peft-dinov3", "dinov3", false},
+	{"peft-patch", "dinov2-registers", false}, {"peft-pissa", "dinov2", false}, {"peft-olora", "dinov3", false},
+	{"peft-layers", "dinov3", true}, {"peft-classifier", "dinov2", true},
 }
 
 func applyAdapter(t *testing.T, b nn.Builder, v *nn.ViT, dir string) ([]*nn.Adapter, *Adapter) {
@@ -68,7 +75,7 @@ func TestAdapterParity(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if names == AdapterNames5 {
+				if names == AdapterNames5 && !tt.reworded {
 					if diff := cmp.Diff(readAll(t, before), readAll(t, after)); diff != "" {
 						t.Error(diff)
 					}
@@ -78,7 +85,7 @@ func TestAdapterParity(t *testing.T) {
 				_, read := applyAdapter(t, b, again, dir)
 				_, out = run(t, b, again, pixels, nil, nn.Options{})
 				check(t, "written and read", out.Tokens.Value, want, 1e-5)
-				if names == AdapterNames5 {
+				if names == AdapterNames5 && !tt.reworded {
 					if diff := cmp.Diff(a.Config, read.Config); diff != "" {
 						t.Error(diff)
 					}
@@ -122,6 +129,12 @@ func TestAdapterTargets(t *testing.T) {
 		{`"target_modules":".*layer.[01].*q_proj"`, v3, "layer.1.attention.q_proj", true},
 		{`"target_modules":".*layer.[01].*q_proj"`, v3, "layer.2.attention.q_proj", false},
 		{`"target_modules":["query"],"exclude_modules":["layer.0.attention.attention.query"]`, v2, "encoder.layer.0.attention.attention.query", false},
+		{`"target_modules":["query","key"],"exclude_modules":".*key"`, v2, "encoder.layer.0.attention.attention.key", false},
+		{`"target_modules":["query"],"layers_to_transform":1`, v2, "encoder.layer.1.attention.attention.query", true},
+		{`"target_modules":["query"],"layers_to_transform":[1]`, v2, "encoder.layer.11.attention.attention.query", false},
+		{`"target_modules":["q_proj"],"layers_to_transform":[1],"layers_pattern":"layers"`, vit, "encoder.layer.1.attention.attention.query", true},
+		{`"target_modules":["query"],"layers_to_transform":[1],"layers_pattern":["x","h"]`, v2, "encoder.layer.1.attention.attention.query", false},
+		{`"target_modules":["q_proj","fc1"],"modules_to_save":["mlp"]`, v2, "encoder.layer.0.mlp.fc1", false},
 		{`"target_modules":"all-linear"`, v2, "encoder.layer.0.mlp.fc1", true},
 		{`"target_modules":"all-linear"`, v2, "embeddings.patch_embeddings.projection", false},
 	}
@@ -139,13 +152,27 @@ func TestAdapterTargets(t *testing.T) {
 
 func TestAdapterConfigRejects(t *testing.T) {
 	base := `"peft_type":"LORA","target_modules":["query"]`
+	for key, o := range offOptions {
+		config := `{` + base + `,"` + key + `":{"x":1}}`
+		if _, err := ParseAdapterConfig([]byte(config)); err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), o.why) {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
 	for config, want := range map[string]string{
+		`{` + base + `,"layers_to_transform":[-1]}`:                           "layers_to_transform",
+		`{` + base + `,"layers_pattern":"(","layers_to_transform":1}`:         "layers_pattern",
+		`{` + base + `,"modules_to_save":["("]}`:                              "modules_to_save",
+		`{"peft_type":"LORA","target_modules":"q","layers_to_transform":[1]}`: "layers_to_transform",
+		`{` + base + `,"init_lora_weights":"pissa_niter_4"}`:                  "init_lora_weights is pissa_niter_4",
+		`{` + base + `,"init_lora_weights":"corda"}`:                          "path_initial_model_for_weight_conversion",
+		`{` + base + `,"init_lora_weights":"loftq"}`:                          "changed the base weights",
+		`{` + base + `,"init_lora_weights":"lora_ga"}`:                        "changed the base weights",
+		`{` + base + `,"init_lora_weights":"new"}`:                            "init_lora_weights",
+		`{` + base + `,"use_something_new":true}`:                             "use_something_new is true",
 		`{}`: "peft_type", `{"peft_type":"IA3"}`: "IA3",
 		`{"peft_type":"LORA"}`:                       "target_modules is missing",
 		`{` + base + `,"use_dora":true}`:             "use_dora",
 		`{` + base + `,"lora_bias":true}`:            "lora_bias",
-		`{` + base + `,"modules_to_save":["head"]}`:  "modules_to_save",
-		`{` + base + `,"layers_to_transform":[1]}`:   "layers_to_transform",
 		`{` + base + `,"target_parameters":["x"]}`:   "target_parameters",
 		`{` + base + `,"r":0}`:                       "r is 0",
 		`{` + base + `,"r":1e12}`:                    "r is",
@@ -186,6 +213,27 @@ func TestAdapterIsStrict(t *testing.T) {
 		{"tensor without module", config(""), "no such module", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 2); pair(m, query("7"), 2) }},
 		{"other rank", config(""), "rank 3 in the tensors and 2 in the config", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 3) }},
 		{"unknown prefix", config(""), "does not begin with", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 2); m["x"] = []int{1} }},
+		{"a classifier", config(`,"modules_to_save":["classifier"]`), "", func(m map[string][]int) {
+			pair(m, query("0"), 2)
+			pair(m, query("1"), 2)
+			m["base_model.model.classifier.weight"] = []int{2, 24}
+		}},
+		{"a classifier that nobody announced", config(""), "no such module", func(m map[string][]int) {
+			pair(m, query("0"), 2)
+			pair(m, query("1"), 2)
+			m["base_model.model.classifier.weight"] = []int{2, 24}
+		}},
+		{"a saved module without its tensors", config(`,"modules_to_save":["layernorm"]`), "missing: layernorm.weight", func(m map[string][]int) {
+			pair(m, query("0"), 2)
+			pair(m, query("1"), 2)
+		}},
+		{"a start of too high a rank", `{"peft_type":"LORA","r":25,"lora_alpha":2,"target_modules":["query"],"init_lora_weights":"olora"}`,
+			"rank 25", func(m map[string][]int) { pair(m, query("0"), 25); pair(m, query("1"), 25) }},
+		{"a start of a convolution", `{"peft_type":"LORA","r":2,"lora_alpha":2,"target_modules":["projection"],"init_lora_weights":"pissa"}`,
+			"is a convolution", func(m map[string][]int) {
+				m["base_model.model.embeddings.patch_embeddings.projection.lora_A.weight"] = []int{2, 3, 14, 14}
+				m["base_model.model.embeddings.patch_embeddings.projection.lora_B.weight"] = []int{24, 2, 1, 1}
+			}},
 		{"a full weight", config(""), "no such module", func(m map[string][]int) {
 			pair(m, query("0"), 2)
 			pair(m, query("1"), 2)

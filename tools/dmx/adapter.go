@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -35,15 +36,6 @@ func (c *mergeCmd) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	defer base.Close()
-	dir, err := fetch(ctx, c.Adapter, io.err)
-	if err != nil {
-		return err
-	}
-	adapter, err := hf.OpenAdapter(dir)
-	if err != nil {
-		return err
-	}
-	defer adapter.Close()
 	backend := cpu.New(cpu.Options{})
 	defer backend.Close()
 	b := nn.Builder{Backend: backend, DType: tensor.F32}
@@ -51,18 +43,46 @@ func (c *mergeCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	layers, _, err := adapter.Apply(b, v)
+	layers, err := applyAdapter(ctx, c.Adapter, c.Base, base, b, v, io.err)
 	if err != nil {
 		return err
-	}
-	for _, l := range layers {
-		l.Merge(backend)
 	}
 	if err := hf.Save(c.Out, v, backend, base.Config, base.Processor, hf.SaveOptions{Pooler: true}); err != nil {
 		return err
 	}
 	fmt.Fprintf(io.out, "%s: %d layers merged\n", c.Out, len(layers))
 	return nil
+}
+
+// applyAdapter opens the adapter called name, puts it on the model v, which was built from base, and merges it into the
+// weights. baseName is what the user calls the base model. What the adapter's config says about another base, and
+// what was left out of the adapter, is written to messages.
+func applyAdapter(
+	ctx context.Context, name, baseName string, base *hf.Checkpoint, b nn.Builder, v *nn.ViT, messages io.Writer,
+) ([]*nn.Adapter, error) {
+	dir, err := fetch(ctx, name, messages)
+	if err != nil {
+		return nil, err
+	}
+	a, err := hf.OpenAdapter(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	for _, note := range a.BaseNotes(baseName, base) {
+		fmt.Fprintf(messages, "note: %s\n", note)
+	}
+	layers, report, err := a.Apply(b, v)
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range report.Ignored {
+		fmt.Fprintf(messages, "left out %s: %s\n", it.Stored, it.Why)
+	}
+	for _, l := range layers {
+		l.Merge(b.Backend)
+	}
+	return layers, nil
 }
 
 type extractCmd struct {

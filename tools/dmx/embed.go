@@ -83,7 +83,7 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	}
 	defer tensor.GuardMapped(&err)()
 	if c.Adapter != "" {
-		if err := applyAdapter(ctx, c.Adapter, b, v, io.err); err != nil {
+		if _, err := applyAdapter(ctx, c.Adapter, c.Model, m, b, v, io.err); err != nil {
 			return err
 		}
 	}
@@ -92,23 +92,6 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 		return err
 	}
 	return c.write(ctx, io, src, view, e, m)
-}
-
-func applyAdapter(ctx context.Context, name string, b nn.Builder, v *nn.ViT, messages io.Writer) error {
-	dir, err := fetch(ctx, name, messages)
-	if err != nil {
-		return err
-	}
-	a, err := hf.OpenAdapter(dir)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	layers, _, err := a.Apply(b, v)
-	for _, l := range layers {
-		l.Merge(b.Backend)
-	}
-	return err
 }
 
 // wholeView is the model's own preprocessing of a whole picture, for a fixed size of view.

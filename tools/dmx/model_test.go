@@ -154,3 +154,23 @@ func TestAdapterMergeAndExtract(t *testing.T) {
 		t.Errorf("an adapter of another model: %d, %s", code, errOut)
 	}
 }
+
+// A merge says what it leaves out and what the adapter's config says about another base.
+func TestAdapterMergeNotes(t *testing.T) {
+	out := t.TempDir()
+	code, _, errOut := dmx(t, "adapter", "merge", modelDir+"dinov2", modelDir+"peft-classifier", "--out", out)
+	if code != 0 || !strings.Contains(errOut, "left out base_model.model.classifier.weight: a module of modules_to_save") ||
+		strings.Contains(errOut, "note:") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if code, _, errOut := dmx(t, "model", "convert", modelDir+"dinov2-registers", "--to", "hf", "--out", other); code != 0 {
+		t.Fatal(errOut)
+	}
+	code, _, errOut = dmx(t, "adapter", "merge", other, modelDir+"peft-dinov2", "--out", out)
+	for _, w := range []string{"was trained on ./dinov2, and is put on " + other, "a dinov2 model, and " + other + " is a dinov2_with_registers model"} {
+		if !strings.Contains(errOut, w) {
+			t.Errorf("exit code %d, the messages lack %q: %s", code, w, errOut)
+		}
+	}
+}

@@ -1,8 +1,8 @@
 """Writes the fixtures of package hf: tiny seeded models of every family and option with inputs, outputs and
 gradients, as computed by transformers, timm, peft and Meta's own model code.
 
-Run: python make.py [--meta DIR]
-DIR holds checkouts dino, dinov2, dinov3 of facebookresearch (7c446df, b8931f7 and 6876159 were used); without it
+Run: python make.py [--meta DIR] [--only PREFIX]
+PREFIX limits the work to fixtures whose names begin with it. DIR holds checkouts dino, dinov2, dinov3 of facebookresearch (7c446df, b8931f7 and 6876159 were used); without it
 the Meta fixtures are left as they are. Versions used are recorded in versions.json.
 
 Every folder has the model as its library saves it, and io.safetensors with what the tests compare:
@@ -17,6 +17,7 @@ warnings.filterwarnings("ignore")
 here = pathlib.Path(__file__).parent
 parser = argparse.ArgumentParser()
 parser.add_argument("--meta", type=pathlib.Path)
+parser.add_argument("--only", default="")
 args = parser.parse_args()
 torch.set_num_threads(1)
 os.chdir(here)
@@ -49,6 +50,8 @@ def write(out, io):
 
 
 def hf_case(name, model_class, config, sizes, mask=True, model_args={}, seed=1, grads=True, full=True):
+    if not name.startswith(args.only):
+        return
     out = here / name
     shutil.rmtree(out, ignore_errors=True)
     config._attn_implementation = "eager"
@@ -124,6 +127,8 @@ def make_hf():
 
 
 def foreign_case(name, model, forward, sizes, channels=3, config=None, prefix=None, pth=False, seed=2):
+    if not name.startswith(args.only):
+        return
     out = here / name
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -230,28 +235,36 @@ def make_meta(root):
 
 def make_peft():
     import peft
-    from transformers import AutoModel
-    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel, AutoModelForImageClassification
+    from peft import LoraConfig, PeftModel, get_peft_model
 
-    def case(name, base, **kw):
+    def case(name, base, auto=AutoModel, **kw):
+        if not name.startswith(args.only):
+            return
         out = here / name
         shutil.rmtree(out, ignore_errors=True)
-        model = AutoModel.from_pretrained("./" + base).eval()
+        load = lambda: auto.from_pretrained("./" + base).eval()
+        model = load()
         p = get_peft_model(model, LoraConfig(**kw))
+        start = kw.get("init_lora_weights", True)
         g = torch.Generator().manual_seed(5)
         with torch.no_grad():
             for n, w in p.named_parameters():
                 if "lora_" in n:
-                    w.copy_(torch.randn(w.shape, generator=g) * 0.15)
+                    noise = torch.randn(w.shape, generator=g) * 0.15
+                    w.copy_(noise + (w if start in ("pissa", "olora") else 0))
                 elif n.endswith(".bias") and kw.get("bias", "none") != "none" and w.requires_grad:
                     w.add_(0.1)
-        p.eval()
+                elif "modules_to_save" in n:
+                    w.add_(torch.randn(w.shape, generator=g) * 0.1)
         p.save_pretrained(out)
         (out / "README.md").unlink()
+        p = PeftModel.from_pretrained(load(), out).eval()  # repeats what the start does to the base weights
+        trunk = p.base_model.model if auto is AutoModel else getattr(p.base_model.model, model.base_model_prefix)
         size = model.config.image_size
         pixels = rand(70, 1, 3, size, size)
         with torch.no_grad():
-            r = p(pixel_values=pixels)
+            r = trunk(pixel_values=pixels)
         write(out, {"native.pixels": pixels, "native.tokens": r.last_hidden_state})
 
     case("peft-vit", "vit", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"])
@@ -259,6 +272,13 @@ def make_peft():
          rank_pattern={"fc1": 2}, alpha_pattern={"encoder.layer.0.mlp.fc1": 5})
     case("peft-dinov3", "dinov3", r=4, lora_alpha=4, target_modules=["q_proj", "v_proj", "o_proj"], bias="all")
     case("peft-patch", "dinov2-registers", r=2, lora_alpha=2, target_modules=["projection", "k_proj"])
+    # PEFT decomposes in float32, and an MLP would make its error larger than the bar.
+    case("peft-pissa", "dinov2", r=3, lora_alpha=5, init_lora_weights="pissa", target_modules=["q_proj", "v_proj", "o_proj"])
+    case("peft-olora", "dinov3", r=2, lora_alpha=3, init_lora_weights="olora", target_modules=["v_proj", "up_proj", "down_proj"])
+    case("peft-layers", "dinov3", r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "o_proj"], layers_to_transform=[1],
+         layers_pattern=["layer"], exclude_modules=["o_proj"], modules_to_save=["norm1"])
+    case("peft-classifier", "dinov2", auto=AutoModelForImageClassification, r=2, lora_alpha=4, target_modules=["q_proj"],
+         modules_to_save=["classifier", "layernorm"])
 
 
 make_hf()
@@ -267,4 +287,5 @@ if args.meta:
     make_meta(args.meta)
 make_peft()
 import peft, safetensors, timm, transformers
-(here / "versions.json").write_text(json.dumps({m.__name__: m.__version__ for m in (torch, transformers, timm, peft, safetensors)}, indent=1))
+if not args.only:
+    (here / "versions.json").write_text(json.dumps({m.__name__: m.__version__ for m in (torch, transformers, timm, peft, safetensors)}, indent=1))
