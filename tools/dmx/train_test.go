@@ -61,7 +61,7 @@ func records(t *testing.T, dir string) []run.Step {
 
 func TestTrainWritesTheRunFolder(t *testing.T) {
 	dir := trainMicro(t, "watch.every=1", "koleo.loss_weight=0.1", "evaluation.every=2")
-	want := []string{".lock", "config.yaml", "log_files", "metrics.jsonl", "summary.json", "teacher_checkpoints", "train_checkpoints", "training_results", "training_samples"}
+	want := []string{".lock", "config.yaml", "log_files", "metrics.jsonl", "summary.json", "teacher_checkpoints", "train_checkpoints"}
 	if diff := cmp.Diff(want, list(t, dir)); diff != "" {
 		t.Error(diff)
 	}
