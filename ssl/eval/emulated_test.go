@@ -20,7 +20,8 @@ func TestEvaluationOnEmulatedGPU(t *testing.T) {
 	}
 	const n = 10
 	features := func(b kernels.Backend, dtype tensor.DType) *Features {
-		m, err := nn.Builder{Backend: b, DType: dtype}.NewViT(nn.ViTConfig{
+		build := nn.Builder{Backend: b, DType: dtype}
+		m, err := build.NewViT(nn.ViTConfig{
 			Family: nn.FamilyViT, Channels: 1, PatchSize: 2, ImageSize: 4, Dim: 8, Depth: 1, Heads: 2, MLPDim: 8, Act: kernels.GELU,
 			NormEps: 1e-6, QueryBias: true, KeyBias: true, ValueBias: true, ProjBias: true, MLPBias: true,
 		})
@@ -28,7 +29,7 @@ func TestEvaluationOnEmulatedGPU(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Params.Init(b, 1, nil)
-		f, err := Extract(context.Background(), b, dtype, m, loader(t, n, 4), n)
+		f, err := Extract(context.Background(), build, m, loader(t, n, 4), n)
 		if err != nil {
 			t.Fatal(err)
 		}

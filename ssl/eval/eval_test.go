@@ -274,11 +274,11 @@ func TestExtract(t *testing.T) {
 	m.Params.Init(b, 1, nil)
 	ctx := context.Background()
 	const n = 11
-	one, err := Extract(ctx, b, tensor.F32, m, loader(t, n, 1), n)
+	one, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 1), n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	four, err := Extract(ctx, b, tensor.F32, m, loader(t, n, 4), n)
+	four, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 4), n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,10 +316,10 @@ func TestExtract(t *testing.T) {
 			}
 		}
 	})
-	if _, err := Extract(ctx, b, tensor.F32, m, loader(t, n, 4), n+1); err == nil || !strings.Contains(err.Error(), "11 of 12") {
+	if _, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 4), n+1); err == nil || !strings.Contains(err.Error(), "11 of 12") {
 		t.Errorf("too few images: error %v", err)
 	}
-	if _, err := Extract(ctx, b, tensor.F32, m, loader(t, n, 4), n-1); err == nil || !strings.Contains(err.Error(), "more than 10") {
+	if _, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 4), n-1); err == nil || !strings.Contains(err.Error(), "more than 10") {
 		t.Errorf("too many images: error %v", err)
 	}
 }

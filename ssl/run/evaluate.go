@@ -28,7 +28,7 @@ func extract(ctx context.Context, c *config.Config, d *device.Device, v *nn.ViT,
 		return nil, err
 	}
 	defer l.Close()
-	return eval.Extract(ctx, d.Backend, d.DType, v, l, src.Len())
+	return eval.Extract(ctx, nn.Builder{Backend: d.Backend, DType: d.DType}, v, l, src.Len())
 }
 
 // accuracies are the kNN accuracies of one backbone in percent.

@@ -8,13 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/dino-mx/dmx/data"
-	"github.com/dino-mx/dmx/data/augment"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
 	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/ssl/eval"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -61,7 +60,7 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 	if n := im.train.Channels(); n != model.Config.Channels {
 		return nil, "", fmt.Errorf("--data: %s has %d channels, the model of %s takes %d", o.Data, n, path, model.Config.Channels)
 	}
-	transform, err := processed(model.Processor, model.Config.Channels)
+	transform, err := eval.NewView(model.Processor, model.Config.Channels, 0)
 	if err != nil {
 		return nil, "", fmt.Errorf("--checkpoint: %s: %w", path, err)
 	}
@@ -115,29 +114,4 @@ func teacherPath(path string) (string, error) {
 		return "", fmt.Errorf("--checkpoint: the run in %s has not saved a teacher yet", path)
 	}
 	return found.Path, nil
-}
-
-// processed is the transform that a preprocessor_config.json describes.
-func processed(p *hf.Processor, channels int) (data.Transform, error) {
-	w := augment.WholeConfig{Channels: channels, Mean: perChannel(p.Mean, channels), Std: perChannel(p.Std, channels), Float: p.RescaleFirst}
-	switch p.Resample {
-	case hf.Bilinear:
-		w.Filter = augment.Bilinear
-	case hf.Bicubic:
-		w.Filter = augment.Bicubic
-	default:
-		return nil, fmt.Errorf("preprocessor_config.json: resample %v; bilinear and bicubic are known", p.Resample)
-	}
-	switch {
-	case p.Resize && p.Size.ShortestEdge > 0 && p.CenterCrop:
-		w.ShortSide, w.Height, w.Width = p.Size.ShortestEdge, p.Crop.Height, p.Crop.Width
-	case p.Resize && p.Size.Height > 0:
-		w.Height, w.Width = p.Size.Height, p.Size.Width
-		if p.CenterCrop && (p.Crop.Height != w.Height || p.Crop.Width != w.Width) {
-			return nil, errors.New("preprocessor_config.json: a whole-picture resize with another centre crop is not known")
-		}
-	default:
-		return nil, errors.New("preprocessor_config.json: expected do_resize with a size, and do_center_crop where the size is a shortest edge")
-	}
-	return augment.NewWhole(w)
 }

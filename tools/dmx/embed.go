@@ -20,6 +20,7 @@ import (
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
+	"github.com/dino-mx/dmx/ssl/eval"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -41,6 +42,9 @@ type embedCmd struct {
 
 // Run writes one row of features per image, in the order of the data.
 func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
+	if c.Size < 0 {
+		return usageError{fmt.Errorf("--size: %d: expected a positive number", c.Size)}
+	}
 	if c.BatchSize < 1 {
 		return usageError{fmt.Errorf("--batch-size: %d: expected at least 1", c.BatchSize)}
 	}
@@ -67,7 +71,7 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 			return err
 		}
 	}
-	view, err := wholeView(m.Processor, src.Channels(), c.Size)
+	view, err := eval.NewView(m.Processor, src.Channels(), c.Size)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Model, err)
 	}
@@ -87,58 +91,21 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 			return err
 		}
 	}
-	e, err := newExtractor(b, v, c.Features, c.Layers, view.Views()[0])
+	e, err := eval.NewExtractor(b, v, eval.Kind(c.Features), c.Layers, view.Views()[0])
+	if layer := (*eval.LayerError)(nil); errors.As(err, &layer) {
+		return usageError{fmt.Errorf("--layers: %w", err)}
+	}
 	if err != nil {
 		return err
 	}
+	defer e.Close()
 	return c.write(ctx, io, src, view, e, m)
-}
-
-// wholeView is the model's own preprocessing of a whole picture, for a fixed size of view.
-func wholeView(p *hf.Processor, channels, size int) (*augment.Whole, error) {
-	if !p.Resize || !p.Rescale || !p.Normalize {
-		return nil, errors.New("preprocessor_config.json: do_resize, do_rescale and do_normalize must be true")
-	}
-	if d := p.RescaleFactor*255 - 1; d > 1e-6 || d < -1e-6 {
-		return nil, fmt.Errorf("preprocessor_config.json: rescale_factor is %g; it must be 1/255", p.RescaleFactor)
-	}
-	w := augment.WholeConfig{Channels: channels, Mean: p.Mean, Std: p.Std, Float: p.RescaleFirst}
-	switch p.Resample {
-	case hf.Bicubic:
-		w.Filter = augment.Bicubic
-	case hf.Bilinear:
-		w.Filter = augment.Bilinear
-	default:
-		return nil, fmt.Errorf("preprocessor_config.json: resample is %d; only 2 (bilinear) and 3 (bicubic) are supported", p.Resample)
-	}
-	switch {
-	case size < 0:
-		return nil, fmt.Errorf("--size: %d: expected a positive number", size)
-	case size > 0 && p.Size.ShortestEdge > 0 && p.CenterCrop:
-		// The crop keeps its share of the resized picture.
-		w.Height, w.Width = size, size
-		w.ShortSide = max(size, (size*p.Size.ShortestEdge+p.Crop.Height/2)/p.Crop.Height)
-	case size > 0:
-		w.Height, w.Width = size, size
-		if p.Size.ShortestEdge > 0 {
-			w.ShortSide = size
-		}
-	case p.Size.ShortestEdge > 0 && p.CenterCrop:
-		w.Height, w.Width, w.ShortSide = p.Crop.Height, p.Crop.Width, p.Size.ShortestEdge
-	case p.Size.ShortestEdge > 0:
-		return nil, errors.New("preprocessor_config.json: shortest_edge without a centre crop gives pictures of different sizes; say --size")
-	case p.CenterCrop && (p.Crop.Height != p.Size.Height || p.Crop.Width != p.Size.Width):
-		return nil, errors.New("preprocessor_config.json: a centre crop out of a fixed size is not supported; say --size")
-	default:
-		w.Height, w.Width = p.Size.Height, p.Size.Width
-	}
-	return augment.NewWhole(w)
 }
 
 // write runs the images through the model. Rows go to a raw file beside the result first; an interrupted run with
 // the same model, data and options goes on behind the last full row.
-func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, m *hf.Checkpoint) error {
-	s, err := openSpool(c.Out, c.identity(src, view, e), src.Len(), e.rowLen(), c.Restart)
+func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *eval.Extractor, m *hf.Checkpoint) error {
+	s, err := openSpool(c.Out, c.identity(src, view, e), src.Len(), e.RowLen(), c.Restart)
 	if err != nil {
 		return err
 	}
@@ -151,20 +118,19 @@ func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view 
 			return err
 		}
 	}
-	if err := s.finish(c.Out, src, e.shape()); err != nil {
+	if err := s.finish(c.Out, src, e.Shape()); err != nil {
 		return err
 	}
-	fmt.Fprintf(io.out, "%s: %d images, features %v\n", c.Out, src.Len(), e.shape())
+	fmt.Fprintf(io.out, "%s: %d images, features %v\n", c.Out, src.Len(), e.Shape())
 	return nil
 }
 
 // identity is what must agree for an interrupted run to be continued.
-func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *extractor) string {
-	return fmt.Sprintf("dmx embed 3\nmodel %s %+v\ntype %s\ndata %s\nfeatures %s\nlayers %v\nview %+v\nrow %d\n",
-		weightsDigest(e.b.Backend, e.v), e.v.Config, e.b.DType, data.Fingerprint(src), c.Features, c.Layers, view.Config(), e.rowLen())
+func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *eval.Extractor) string {
+	return fmt.Sprintf("dmx embed 4\n%sdata %s\nview %+v\n", e.Identity(), data.Fingerprint(src), view.Config())
 }
 
-func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *extractor, m *hf.Checkpoint, s *spool) error {
+func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *eval.Extractor, m *hf.Checkpoint, s *spool) error {
 	loader, err := data.NewLoader(data.LoaderConfig{
 		Source: tail{src, s.rows}, Transform: view, BatchSize: c.BatchSize, KeepLast: true, Epochs: 1, Workers: c.Workers,
 	})
@@ -179,7 +145,7 @@ func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, vie
 		if err != nil {
 			return err
 		}
-		rows, err := e.run(batch.Views[0])
+		rows, err := e.Run(batch.Views[0])
 		if err == nil {
 			err = m.Unchanged() // rows of other weights must not be kept
 		}
