@@ -49,7 +49,7 @@ ptxas path:
 gpu-count:
     go test ./ssl -tags cpu -run DeviceMemory -large -v
 
-# Programs that a machine with an NVIDIA driver, Python and PyTorch but no Go can run: outputs/gpu/check.sh and bench.sh.
+# Programs that a machine with an NVIDIA driver, Python and PyTorch but no Go can run: outputs/gpu/visit.sh, check.sh, bench.sh.
 gpu-build:
     mkdir -p outputs/gpu
     CGO_CFLAGS="-I$PWD/kernels/cuda/driver/include" go test -c -trimpath -ldflags='-s -w' -o outputs/gpu/driver.test ./kernels/cuda/driver
@@ -61,6 +61,10 @@ gpu-build:
 # Correctness of every kernel, of training and of resuming on the GPU of this machine.
 gpu-check *args: gpu-build
     outputs/gpu/check.sh {{args}}
+
+# Everything worth measuring on a GPU that is there for minutes, most valuable first: just gpu-visit --budget 240
+gpu-visit *args: gpu-build
+    outputs/gpu/visit.sh {{args}}
 
 # Timings beside PyTorch on the GPU of this machine, into outputs/gpu/results/gpu.md: just gpu-bench -only gemm
 gpu-bench *args: gpu-build

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,14 +22,14 @@ func TestDryRun(t *testing.T) {
 	out := t.TempDir()
 	b := &bench{device: emulated, dry: true, rounds: 1, models: []string{"micro"}}
 	// The section start runs this program anew, which a test is not.
-	if err := b.run(out, "gemm,attention,memory,step"); err != nil {
+	if err := b.run(out, "gemm,attention,memory,step,profile"); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(out, "gpu.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"nothing here was measured", "## Matrix product", "32x32x32 NT", "## Attention", "backward", "## Kernels that move", "| AdamW + teacher |", "## One DINOv2 step", "| ViT-micro/7 | dmx |"} {
+	for _, want := range []string{"nothing here was measured", "## Matrix product", "32x32x32 NT", "## Attention", "backward", "## Kernels that move", "| AdamW + teacher |", "## One DINOv2 step", "| ViT-micro/7 | dmx |", "### ViT-micro/7", "| Gemm |", "| AdamW |"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("gpu.md lacks %q", want)
 		}
@@ -102,5 +104,47 @@ func TestReadCurve(t *testing.T) {
 		if _, err := readCurve(dir); err == nil || !strings.Contains(err.Error(), "metrics.jsonl") {
 			t.Errorf("%q: error %v", bad, err)
 		}
+	}
+}
+
+// A visit to a card ends within its budget whatever its programs do, keeps what they have printed, and says what it cut
+// off, what it left out and what failed.
+func TestVisitKeepsItsBudget(t *testing.T) {
+	t.Parallel()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("bash is not here")
+	}
+	script, err := os.ReadFile("visit.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("visit.sh", string(script))
+	put("dmx", "#!/bin/bash\necho known answers\nexit 3\n")
+	for _, name := range []string{"bench", "check.test", "driver.test"} {
+		put(name, "#!/bin/bash\necho \"| a row of "+name+" |\"\nexec sleep 60\n")
+	}
+	const budget = 24 // seconds: enough for doctor and the trainer check, not for a step
+	start := time.Now()
+	text, err := exec.Command(bash, filepath.Join(dir, "visit.sh"), "--dry", "--budget", strconv.Itoa(budget), "doctor", "trainer", "step").CombinedOutput()
+	if took := time.Since(start); took > (budget+3)*time.Second {
+		t.Errorf("a visit of %d s took %v", budget, took)
+	}
+	if err == nil {
+		t.Error("exit code 0 although doctor failed")
+	}
+	for _, want := range []string{"known answers", "| a row of check.test |", "FAILED, exit code 3", "cut off after", "left out: needs 20 s"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the output lacks %q:\n%s", want, text)
+		}
+	}
+	if kept, err := os.ReadFile(filepath.Join(dir, "visit", "trainer.md")); err != nil || !strings.Contains(string(kept), "a row of check.test") {
+		t.Errorf("trainer.md: %q, %v", kept, err)
 	}
 }

@@ -8,6 +8,7 @@
 //	attention  forward and backward over packed sequences against scaled_dot_product_attention
 //	memory     kernels that only move bytes, as a share of the measured copy bandwidth
 //	step       one DINOv2 step against a plain PyTorch loop, eager and compiled
+//	profile    device time of every launch of one step, by operation and shape, beside its floor
 //	start      process start to the first kernel, and what a launch costs
 //
 // Contestants take turns, round by round; figures are medians. Operands are drawn from a normal distribution, and
@@ -34,7 +35,8 @@ type bench struct {
 	rounds  int
 	models  []string
 	scratch string // folder for the peers' scripts
-	peers   []string
+	sides   []string
+	table   *table // of the section that is being measured
 }
 
 // section is one table.
@@ -44,7 +46,7 @@ type section struct {
 }
 
 // sections in the order of the tables.
-var sections = []section{{"gemm", gemmSection}, {"attention", attentionSection}, {"memory", memorySection}, {"step", stepSection}, {"start", startSection}}
+var sections = []section{{"gemm", gemmSection}, {"attention", attentionSection}, {"memory", memorySection}, {"step", stepSection}, {"profile", profileSection}, {"start", startSection}}
 
 func main() {
 	log.SetFlags(0)
@@ -54,13 +56,14 @@ func main() {
 	flag.BoolVar(&b.dry, "dry", false, "try everything at tiny sizes on the interpreter and on the CPU; measures nothing real")
 	flag.StringVar(&b.python, "python", os.Getenv("PYTHON"), "a Python with torch (default $PYTHON); without one dmx is measured alone")
 	flag.IntVar(&b.rounds, "rounds", 5, "turns of each contestant")
-	models := flag.String("models", "S,B", "vision transformers of the step section: S, B, L")
+	models := flag.String("models", "S,B", "vision transformers of the sections step and profile: S, B, L")
+	sides := flag.String("sides", strings.Join(allSides, ","), "contestants of the step section; compiled is measured last, since compiling takes minutes")
 	out := flag.String("out", "outputs/gpu/results", "folder for the tables")
 	only := flag.String("only", "", "sections to run, separated by commas; the tables of the others stay as they are")
 	compared := flag.String("curves", "", "compare these run folders, separated by commas, instead of measuring")
 	first := flag.Bool("first-kernel", false, "run one kernel, say so and end (the program calls itself so)")
 	flag.Parse()
-	b.models = strings.Split(*models, ",")
+	b.models, b.sides = strings.Split(*models, ","), strings.Split(*sides, ",")
 	if b.dry {
 		b.device, b.rounds, b.models = emulated, 2, []string{"micro"}
 	}
@@ -83,9 +86,20 @@ func (b *bench) run(out, only string) error {
 	if only != "" {
 		wanted = strings.Split(only, ",")
 	}
+	if b.sides == nil {
+		b.sides = allSides
+	}
+	for _, side := range b.sides {
+		if !slices.Contains(allSides, side) {
+			return fmt.Errorf("-sides %s: the sides are %s", side, strings.Join(allSides, ", "))
+		}
+	}
+	if !slices.Contains(b.sides, "dmx") {
+		return fmt.Errorf("-sides %s: dmx, which the others are compared with, is missing", strings.Join(b.sides, ","))
+	}
 	for _, w := range wanted {
 		if !slices.ContainsFunc(sections, func(s section) bool { return s.name == w }) {
-			return fmt.Errorf("-only %s: the sections are gemm, attention, memory, step and start", w)
+			return fmt.Errorf("-only %s: the sections are gemm, attention, memory, step, profile and start", w)
 		}
 	}
 	if b.dry {
@@ -104,12 +118,12 @@ func (b *bench) run(out, only string) error {
 		if len(wanted) > 0 && !slices.Contains(wanted, s.name) {
 			continue
 		}
-		t := &table{}
-		b.peers = nil
 		head, err := b.head()
 		if err != nil {
 			return err
 		}
+		t := &table{head: head, path: filepath.Join(out, s.name+".md")}
+		b.table = t
 		if err := s.run(b, t); err != nil {
 			// The other sections are worth having all the same.
 			err = fmt.Errorf("%s: %w", s.name, err)
@@ -117,14 +131,7 @@ func (b *bench) run(out, only string) error {
 			failed = append(failed, err)
 			t.printf("\nThis section ended early: %v\n", err)
 		}
-		for _, p := range slices.Compact(b.peers) {
-			head += "- Against: " + p + "\n"
-		}
-		text := t.title + head + t.text.String()
-		fmt.Println(text)
-		if err := os.WriteFile(filepath.Join(out, s.name+".md"), []byte(text), 0o666); err != nil {
-			return err
-		}
+		t.save()
 	}
 	return errors.Join(append(failed, b.assemble(out))...)
 }

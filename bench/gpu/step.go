@@ -148,46 +148,71 @@ type stepSide struct {
 	process   *peer.Process // nil on our side
 	seconds   []float64
 	live, all float64 // bytes: tensors at the peak, and taken from the card
+	flops     float64 // counted work of a step; 0 on the other side
 }
 
 // stepSection is one DINOv2 step against PyTorch loops.
 func stepSection(b *bench, t *table) error {
 	t.title = "## One DINOv2 step, bf16\n\n"
-	t.printf("\nDINO, iBOT and KoLeo with a shared head, 65,536 prototypes, 2 x 224 and 8 x 98 pixels, batch 64, centred targets, no drop path; f32 master weights,\nclipping by module, AdamW, teacher average. The batch is copied from host memory in every step, metrics are read every 10 steps. Sides take\nturns of some steps each; figures are medians over %d turns. Memory: tensors at the peak, and what was taken from the card.\n\n", b.rounds)
-	t.printf("| model | side | ms a step | img/s | tensors, MiB | from the card, MiB | dmx is faster by | dmx's memory |\n|---|---|---:|---:|---:|---:|---:|---:|\n")
-	for _, name := range b.models {
-		m, err := findModel(name)
-		if err != nil {
-			return err
-		}
-		sides, err := b.step(m)
-		if err != nil {
-			log.Printf("ViT-%s/%d: %v", m.name, m.patch, err)
-			t.printf("| ViT-%s/%d | %v |\n", m.name, m.patch, err)
+	t.printf("\nDINO, iBOT and KoLeo with a shared head, 65,536 prototypes, 2 x 224 and 8 x 98 pixels, batch 64, centred targets, no drop path; f32 master weights,\nclipping by module, AdamW, teacher average. The batch is copied from host memory in every step, metrics are read every 10 steps. Sides take\nturns of some steps each; figures are medians over %d turns. Memory: tensors at the peak, and what was taken from\nthe card. TFLOP/s: the counted work of a step over its time.\n\n", b.rounds)
+	t.printf("| model | side | ms a step | img/s | tensors, MiB | from the card, MiB | TFLOP/s | dmx is faster by | dmx's memory |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	// Compiling takes minutes, so its rows come when everything else has been measured.
+	for _, way := range []string{"eager", "compiled"} {
+		if way == "compiled" && !slices.Contains(b.sides, way) {
 			continue
 		}
-		mine := sides[0]
-		ours := peer.Median(mine.seconds)
-		for i, s := range sides {
-			v := peer.Median(s.seconds)
-			t.printf("| ViT-%s/%d | %s | %.1f | %.0f | %.0f | %.0f |", m.name, m.patch, s.name, 1e3*v, float64(m.batch)/v, s.live/(1<<20), s.all/(1<<20))
-			faster, smaller := "", ""
-			if i > 0 {
-				faster = fmt.Sprintf("%.2f x", v/ours)
+		for _, name := range b.models {
+			m, err := findModel(name)
+			if err != nil {
+				return err
 			}
-			if i > 0 && s.all > 0 { // PyTorch does not tell on a CPU
-				smaller = fmt.Sprintf("%.2f x", mine.all/s.all)
+			var variants []string
+			if slices.Contains(b.sides, way) {
+				variants = []string{way + " split", way + " packed"}
 			}
-			t.printf(" %s | %s |\n", faster, smaller)
+			sides, err := b.step(m, variants)
+			if err != nil {
+				log.Printf("ViT-%s/%d: %v", m.name, m.patch, err)
+				t.printf("| ViT-%s/%d | %v |\n", m.name, m.patch, err)
+				continue
+			}
+			if way == "compiled" && len(sides) == 1 {
+				continue // no peer has started, and dmx alone is measured already
+			}
+			t.stepRows(m, sides)
 		}
 	}
 	return nil
 }
 
-// variants of the PyTorch loop: a pass for each resolution or all crops packed, eager or compiled.
-var variants = []string{"eager split", "eager packed", "compiled split", "compiled packed"}
+// stepRows writes a row for each contestant of one model; dmx is the first.
+func (t *table) stepRows(m model, sides []*stepSide) {
+	mine := sides[0]
+	ours := peer.Median(mine.seconds)
+	for i, s := range sides {
+		v := peer.Median(s.seconds)
+		row := fmt.Sprintf("| ViT-%s/%d | %s | %.1f | %.0f | %.0f | %.0f |", m.name, m.patch, s.name, 1e3*v, float64(m.batch)/v, s.live/(1<<20), s.all/(1<<20))
+		share := ""
+		if s.flops > 0 {
+			share = fmt.Sprintf("%.0f", s.flops/v/1e12)
+		}
+		faster, smaller := "", ""
+		if i > 0 {
+			faster = fmt.Sprintf("%.2f x", v/ours)
+		}
+		if i > 0 && s.all > 0 { // PyTorch does not report its memory on a CPU
+			smaller = fmt.Sprintf("%.2f x", mine.all/s.all)
+		}
+		t.printf("%s %s | %s | %s |\n", row, share, faster, smaller)
+	}
+}
 
-func (b *bench) step(m model) ([]*stepSide, error) {
+// allSides are the contestants of the step section: ours, and PyTorch loops with a pass for each resolution (split) or all
+// crops packed, eager or compiled.
+var allSides = []string{"dmx", "eager", "compiled"}
+
+// step lets dmx and some variants of the PyTorch loop take turns.
+func (b *bench) step(m model, variants []string) ([]*stepSide, error) {
 	ours, err := b.newTrainer(m)
 	if err != nil {
 		return nil, err
@@ -198,6 +223,7 @@ func (b *bench) step(m model) ([]*stepSide, error) {
 	memory := ours.trainer.Memory()
 	sides[0].live, sides[0].all = float64(memory.Peak+memory.State), float64(ours.free-free)
 	masked := int(peer.Median(ours.masked))
+	sides[0].flops = float64(ours.trainer.Settings.FLOPs(masked))
 	for _, v := range variants {
 		words := strings.Fields(v)
 		p := b.startTorch(stepSource, words[0], words[1], m.spec(), fmt.Sprint(masked))

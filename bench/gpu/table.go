@@ -2,19 +2,61 @@ package main
 
 import (
 	"fmt"
+	"log"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/dino-mx/dmx/bench/peer"
 )
 
-// table is the Markdown of one section.
+// table is the Markdown of one section. Every finished line is printed and written to the section's file at once, so that
+// a run that is cut off leaves what it has measured.
 type table struct {
 	title string
+	head  string   // machine, card and command
+	peers []string // names of the programs that dmx is compared with
 	text  strings.Builder
+	path  string // of the section's file; empty for none
+	shown int    // bytes of text that have been printed
 }
 
-func (t *table) printf(format string, args ...any) { fmt.Fprintf(&t.text, format, args...) }
+// printf adds text to the table.
+func (t *table) printf(format string, args ...any) {
+	fmt.Fprintf(&t.text, format, args...)
+	text := t.text.String()
+	if end := strings.LastIndexByte(text, '\n') + 1; end > t.shown {
+		if t.shown == 0 {
+			fmt.Print(t.title + t.head)
+		}
+		fmt.Print(text[t.shown:end])
+		t.shown = end
+		t.save()
+	}
+}
+
+// against notes a program that dmx is compared with.
+func (t *table) against(name string) {
+	if !slices.Contains(t.peers, name) {
+		t.peers = append(t.peers, name)
+		fmt.Printf("- Against: %s\n", name)
+	}
+}
+
+// save writes the file of the section; an error is reported and does not end the measurement.
+func (t *table) save() {
+	if t.path == "" {
+		return
+	}
+	all := t.title + t.head
+	for _, p := range t.peers {
+		all += "- Against: " + p + "\n"
+	}
+	if err := os.WriteFile(t.path, []byte(all+t.text.String()), 0o666); err != nil {
+		log.Print(err)
+	}
+}
 
 // head names the machine, the card and the command.
 func (b *bench) head() (string, error) {

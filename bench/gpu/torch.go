@@ -36,7 +36,7 @@ func (b *bench) startTorch(source string, args ...string) *peer.Process {
 	if err == nil {
 		var p *peer.Process
 		if p, err = peer.StartPython(dir, b.python, source, append([]string{b.torchDevice()}, args...)); err == nil {
-			b.peers = append(b.peers, p.Name)
+			b.table.against(p.Name)
 			return p
 		}
 	}
