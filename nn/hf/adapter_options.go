@@ -64,7 +64,7 @@ func (f *fields) refuseOptions() {
 		if !ok {
 			continue
 		}
-		if o, listed := offOptions[key]; listed && !slices.Contains(o.off, compact(raw)) {
+		if o, listed := offOptions[key]; listed && !slices.Contains(o.off, shorten(raw)) {
 			f.fail(key, shorten(raw), fmt.Sprintf("null%s: this option is not supported (%s)", orOff(o.off), o.why))
 		} else if !listed && !slices.Contains(handledKeys, key) && !slices.Contains(harmlessOptions, key) && isOn(raw) {
 			f.fail(key, shorten(raw), "left out: this option is unknown, and ignoring it could change the result")
@@ -80,15 +80,7 @@ func orOff(off []string) string {
 }
 
 func isOn(raw json.RawMessage) bool {
-	return !slices.Contains([]string{"false", "[]", "{}", `""`}, compact(raw))
-}
-
-// compact is a JSON value without the white space that empty containers may hold.
-func compact(raw json.RawMessage) string {
-	if s := strings.Join(strings.Fields(string(raw)), ""); len(s) <= 2 {
-		return s
-	}
-	return string(raw)
+	return !slices.Contains([]string{"false", "[]", "{}", `""`}, shorten(raw))
 }
 
 // start reads init_lora_weights.

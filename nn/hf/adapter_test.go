@@ -153,8 +153,9 @@ func TestAdapterTargets(t *testing.T) {
 func TestAdapterConfigRejects(t *testing.T) {
 	base := `"peft_type":"LORA","target_modules":["query"]`
 	for key, o := range offOptions {
-		config := `{` + base + `,"` + key + `":{"x":1}}`
-		if _, err := ParseAdapterConfig([]byte(config)); err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), o.why) {
+		config := `{` + base + `,"` + key + `":{` + "\n" + `"x": 1}}`
+		_, err := ParseAdapterConfig([]byte(config))
+		if err == nil || !strings.Contains(err.Error(), key+` is {"x":1}`) || !strings.Contains(err.Error(), o.why) {
 			t.Errorf("%s: %v", config, err)
 		}
 	}

@@ -209,9 +209,14 @@ func (f *fields) activation(key, name string) kernels.Activation {
 	return a
 }
 
+// shorten is a JSON value on one line of at most 60 bytes, for messages.
 func shorten(raw []byte) string {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) == nil {
+		raw = b.Bytes()
+	}
 	if len(raw) > 60 {
-		return string(raw[:60]) + "…"
+		return strings.ToValidUTF8(string(raw[:60]), "") + "…"
 	}
 	return string(raw)
 }
