@@ -1,6 +1,6 @@
-// Package data turns files into batches of views: sources list samples and decode one by index, a transform cuts
-// the views of a sample as a pure function of (pixels, seed, epoch, sample, view), and the loader is a bounded
-// pipeline of workers whose batches come in an order that depends on nothing but the seed.
+// Package data holds what the stages of the input share: the image, the sample, the source that lists samples, the
+// transform that makes the views of one. data/source reads files, data/decode the pixels in them, data/augment makes
+// views, data/loader batches.
 //
 // The room knows images and tensors. It must not know models, losses or what a view is used for.
 package data

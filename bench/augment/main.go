@@ -25,6 +25,7 @@ import (
 	"github.com/dino-mx/dmx/bench/peer"
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -117,7 +118,7 @@ type ours struct {
 }
 
 func newOurs(dir string) (*ours, error) {
-	src, err := data.Open(dir, "")
+	src, err := source.Open(dir, "")
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func TestEvaluationOnEmulatedGPU(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Params.Init(b, 1, nil)
-		f, err := Extract(context.Background(), build, m, loader(t, n, 4), n)
+		f, err := Extract(context.Background(), build, m, newLoader(t, n, 4), n)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/nn"
@@ -252,8 +253,8 @@ func (plain) Apply(m *data.Image, _ data.Key, out [][]float32) error {
 	return nil
 }
 
-func loader(t testing.TB, n, batch int) *data.Loader {
-	l, err := data.NewLoader(data.LoaderConfig{Source: source{n}, Transform: plain{}, BatchSize: batch, KeepLast: true, Epochs: 1, Workers: 2})
+func newLoader(t testing.TB, n, batch int) *loader.Loader {
+	l, err := loader.New(loader.Config{Source: source{n}, Transform: plain{}, BatchSize: batch, KeepLast: true, Epochs: 1, Workers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,11 +275,11 @@ func TestExtract(t *testing.T) {
 	m.Params.Init(b, 1, nil)
 	ctx := context.Background()
 	const n = 11
-	one, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 1), n)
+	one, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, newLoader(t, n, 1), n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	four, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 4), n)
+	four, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, newLoader(t, n, 4), n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,16 +317,16 @@ func TestExtract(t *testing.T) {
 			}
 		}
 	})
-	if _, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 4), n+1); err == nil || !strings.Contains(err.Error(), "11 of 12") {
+	if _, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, newLoader(t, n, 4), n+1); err == nil || !strings.Contains(err.Error(), "11 of 12") {
 		t.Errorf("too few images: error %v", err)
 	}
-	if _, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, loader(t, n, 4), n-1); err == nil || !strings.Contains(err.Error(), "more than 10") {
+	if _, err := Extract(ctx, nn.Builder{Backend: b, DType: tensor.F32}, m, newLoader(t, n, 4), n-1); err == nil || !strings.Contains(err.Error(), "more than 10") {
 		t.Errorf("too many images: error %v", err)
 	}
 }
 
 func TestPixels(t *testing.T) {
-	s, err := Pixels(context.Background(), loader(t, 5, 2), 5)
+	s, err := Pixels(context.Background(), newLoader(t, 5, 2), 5)
 	if err != nil {
 		t.Fatal(err)
 	}

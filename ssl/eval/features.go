@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -25,7 +26,7 @@ type Features struct {
 
 // Extract returns the features of one epoch of the loader, which yields one view an image, unshuffled, and keeps its
 // last short batch. b is what the model was built with; n is the number of images.
-func Extract(ctx context.Context, b nn.Builder, m *nn.ViT, l *data.Loader, n int) (*Features, error) {
+func Extract(ctx context.Context, b nn.Builder, m *nn.ViT, l *loader.Loader, n int) (*Features, error) {
 	d := m.Config.Dim
 	f := &Features{CLS: newSet(n, d), MeanPatch: newSet(n, d)}
 	var e *Extractor
@@ -59,7 +60,7 @@ func Extract(ctx context.Context, b nn.Builder, m *nn.ViT, l *data.Loader, n int
 }
 
 // Pixels returns the images of the loader themselves, as its transform has normalised them, as features.
-func Pixels(ctx context.Context, l *data.Loader, n int) (Set, error) {
+func Pixels(ctx context.Context, l *loader.Loader, n int) (Set, error) {
 	var s Set
 	at := 0
 	err := each(ctx, l, n, func(x *tensor.Tensor, labels []int32) error {
@@ -83,7 +84,7 @@ func newSet(n, d int) Set {
 }
 
 // each calls fn for every batch of one epoch and checks that it has n images.
-func each(ctx context.Context, l *data.Loader, n int, fn func(x *tensor.Tensor, labels []int32) error) error {
+func each(ctx context.Context, l *loader.Loader, n int, fn func(x *tensor.Tensor, labels []int32) error) error {
 	seen := 0
 	for seen < n {
 		batch, err := l.Next(ctx)

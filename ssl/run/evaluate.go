@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
@@ -14,8 +15,8 @@ import (
 )
 
 // wholeImages loads every image of a source once, in order.
-func wholeImages(c *config.Config, src data.Source, transform data.Transform) (*data.Loader, error) {
-	return data.NewLoader(data.LoaderConfig{
+func wholeImages(c *config.Config, src data.Source, transform data.Transform) (*loader.Loader, error) {
+	return loader.New(loader.Config{
 		Source: src, Transform: transform, BatchSize: min(c.Evaluation.BatchSize, src.Len()), KeepLast: true, Epochs: 1,
 		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,
 	})

@@ -8,6 +8,8 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/data/source"
+	"github.com/dino-mx/dmx/data/stats"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/config"
 )
@@ -18,7 +20,7 @@ type images struct {
 	eval      data.Source // nil when there is no evaluation split
 	evalSplit string
 	mean, std []float64
-	stats     data.Statistics // of the images themselves
+	stats     stats.Statistics // of the images themselves
 	warnings  []string
 }
 
@@ -28,7 +30,7 @@ const measured = 2000
 // openImages opens the sources of a configuration. Statistics the configuration does not give are measured.
 func openImages(c *config.Config) (*images, error) {
 	d := &c.Dataset
-	src, err := data.Open(d.Path, d.TrainSplit)
+	src, err := source.Open(d.Path, d.TrainSplit)
 	if err != nil {
 		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
 	}
@@ -36,7 +38,7 @@ func openImages(c *config.Config) (*images, error) {
 		return nil, fmt.Errorf("dataset.dataset_path: %s: no images in split %s; give a folder with PNG or JPEG files, IDX files or an .npz file", d.Path, d.TrainSplit)
 	}
 	im := &images{train: src, mean: d.Mean, std: d.Std}
-	stats, err := data.Measure(src, measured)
+	stats, err := stats.Measure(src, measured)
 	if err != nil {
 		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
 	}
@@ -106,8 +108,8 @@ func (im *images) openEval(c *config.Config) error {
 		splits = []string{"test", "val"}
 	}
 	for _, split := range splits {
-		src, err := data.Open(c.Dataset.Path, split)
-		if errors.Is(err, data.ErrNoSplit) {
+		src, err := source.Open(c.Dataset.Path, split)
+		if errors.Is(err, source.ErrNoSplit) {
 			continue
 		}
 		if err != nil {

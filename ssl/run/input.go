@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/ssl"
 )
@@ -15,7 +15,7 @@ const feedPrefetch = 3
 
 // input is one batch as the trainer takes it, or the error that came in its place.
 type input struct {
-	batch *data.Batch
+	batch *loader.Batch
 	crops ssl.Batch
 	wait  time.Duration
 	err   error

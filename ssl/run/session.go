@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/loader"
+	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/ssl"
@@ -29,7 +30,7 @@ type session struct {
 	device   *device.Device
 	backend  kernels.Backend // of device
 	trainer  *ssl.Trainer
-	loader   *data.Loader
+	loader   *loader.Loader
 	memory   *memory
 	summary  *Summary
 
@@ -99,14 +100,14 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	if keys := c.Ineffective(); len(keys) > 0 {
 		im.warnings = append(im.warnings, "without effect: "+strings.Join(keys, ", "))
 	}
-	load := data.LoaderConfig{
+	load := loader.Config{
 		Source: im.train, Transform: transform, Seed: uint64(c.Train.Seed), Shuffle: c.Dataset.Shuffle, BatchSize: set.Batch,
 		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,
 	}
 	if f, ok := s.backend.(kernels.AsyncUploader); ok {
 		load.Memory, load.Prefetch = f.Pinned(), feedPrefetch
 	}
-	if s.loader, err = data.NewLoader(load); err != nil {
+	if s.loader, err = loader.New(load); err != nil {
 		return nil, err
 	}
 	if s.trainer, err = ssl.NewTrainer(s.backend, s.device.DType, *set); err != nil {
@@ -240,7 +241,7 @@ func (s *session) restore() error {
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", found.Path, err)
 	}
-	if was.Fingerprint != data.Fingerprint(s.pictures.train) {
+	if was.Fingerprint != source.Fingerprint(s.pictures.train) {
 		s.say("WARNING", fmt.Sprintf("the %d images of %s are not the %d the run began with", s.pictures.train.Len(), s.c.Dataset.Path, was.Images))
 	}
 	if n := s.trainer.Steps(); n > s.c.Train.MaxIterations {
@@ -278,7 +279,7 @@ func (s *session) save() error {
 		return err
 	}
 	if _, err := train.Save(step, func(dir string) error {
-		text, err := json.Marshal(dataState{data.Fingerprint(s.pictures.train), s.pictures.train.Len()})
+		text, err := json.Marshal(dataState{source.Fingerprint(s.pictures.train), s.pictures.train.Len()})
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/data/loader"
+	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
@@ -53,7 +55,7 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
-	src, err := data.Open(c.Data, c.Split)
+	src, err := source.Open(c.Data, c.Split)
 	if err != nil {
 		return err
 	}
@@ -127,21 +129,21 @@ func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view 
 
 // identity is what must agree for an interrupted run to be continued.
 func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *eval.Extractor) string {
-	return fmt.Sprintf("dmx embed 4\n%sdata %s\nview %+v\n", e.Identity(), data.Fingerprint(src), view.Config())
+	return fmt.Sprintf("dmx embed 4\n%sdata %s\nview %+v\n", e.Identity(), source.Fingerprint(src), view.Config())
 }
 
 func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *eval.Extractor, m *hf.Checkpoint, s *spool) error {
-	loader, err := data.NewLoader(data.LoaderConfig{
+	batches, err := loader.New(loader.Config{
 		Source: tail{src, s.rows}, Transform: view, BatchSize: c.BatchSize, KeepLast: true, Epochs: 1, Workers: c.Workers,
 	})
 	if err != nil {
 		return err
 	}
-	defer loader.Close()
+	defer batches.Close()
 	show := newCounter(io.err, src.Len(), s.rows)
 	defer show.close()
 	for s.rows < src.Len() {
-		batch, err := loader.Next(ctx)
+		batch, err := batches.Next(ctx)
 		if err != nil {
 			return err
 		}

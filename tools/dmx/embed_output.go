@@ -16,6 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/npy"
 )
 
 // spool is the raw rows of a run in progress: little-endian float32 in <out>.part, and what they belong to in
@@ -135,7 +136,7 @@ func (s *spool) finish(out string, src data.Source, shape []int) error {
 
 // writeNPY writes the array [images, shape…] in NumPy's format, version 1.
 func (s *spool) writeNPY(w io.Writer, shape []int) error {
-	if _, err := w.Write(data.AppendNPYHeader(nil, "<f4", append([]int{s.rows}, shape...)...)); err != nil {
+	if _, err := w.Write(npy.AppendHeader(nil, "<f4", append([]int{s.rows}, shape...)...)); err != nil {
 		return err
 	}
 	if _, err := s.f.Seek(0, io.SeekStart); err != nil {

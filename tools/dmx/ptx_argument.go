@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/npy"
 	"github.com/dino-mx/dmx/kernels/ptx"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -140,7 +140,7 @@ func (a *argument) readFile(file string) error {
 	shape := []int{len(b) / a.elem.size}
 	if strings.EqualFold(filepath.Ext(file), ".npy") {
 		r := bytes.NewReader(b)
-		h, err := data.ReadNPYHeader(r)
+		h, err := npy.ReadHeader(r)
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/npy"
 )
 
 type ptxRunCmd struct {
@@ -140,7 +140,7 @@ func (c *ptxRunCmd) outs(l *launched) ([]ptxOut, error) {
 // write puts a buffer into the file, under a temporary name until it is whole.
 func (o ptxOut) write(a *argument, b []byte) error {
 	if strings.EqualFold(filepath.Ext(o.file), ".npy") {
-		b = append(data.AppendNPYHeader(nil, a.elem.npy, a.shape...), a.elem.toNPY(b)...)
+		b = append(npy.AppendHeader(nil, a.elem.npy, a.shape...), a.elem.toNPY(b)...)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(o.file), "."+filepath.Base(o.file)+".*.tmp")
 	if err != nil {

@@ -121,7 +121,7 @@ func (s samples) npzShaped(t testing.TB, claimed ...int) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write(npy("|u1", shape, data)); err != nil {
+		if _, err := w.Write(npyArray("|u1", shape, data)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,8 +144,8 @@ func (s samples) npzShaped(t testing.TB, claimed ...int) []byte {
 	return b.Bytes()
 }
 
-// npy is version 1.0 of NumPy's array format.
-func npy(dtype string, shape []int, data []byte) []byte {
+// npyArray is version 1.0 of NumPy's array format.
+func npyArray(dtype string, shape []int, data []byte) []byte {
 	dims := ""
 	for _, d := range shape {
 		dims += fmt.Sprintf("%d, ", d)

@@ -1,4 +1,5 @@
-package data
+// Package npy reads and writes the headers of NumPy arrays.
+package npy
 
 import (
 	"encoding/binary"
@@ -9,9 +10,9 @@ import (
 	"strings"
 )
 
-// NPYHeader is the description in front of a NumPy array in C order, format versions 1 to 3. It is parsed here and not
+// Header is the description in front of a NumPy array in C order, format versions 1 to 3. It is parsed here and not
 // by a library because it comes from files that may be damaged, and a wrong one must neither panic nor allocate.
-type NPYHeader struct {
+type Header struct {
 	Type  string // NumPy's descr, for example "|u1" or "<i8"
 	Shape []int64
 	Bytes int64 // length of the header itself
@@ -23,12 +24,12 @@ var (
 	npyShape   = regexp.MustCompile(`'shape':\s*\(([0-9, ]*)\)`)
 )
 
-// ReadNPYHeader reads the header; the elements follow in r.
-func ReadNPYHeader(r io.Reader) (NPYHeader, error) {
-	var h NPYHeader
+// ReadHeader reads the header; the elements follow in r.
+func ReadHeader(r io.Reader) (Header, error) {
+	var h Header
 	var lead [8]byte
 	if _, err := io.ReadFull(r, lead[:]); err != nil {
-		return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
+		return h, fmt.Errorf("truncated .npy header: %w", unexpected(err))
 	}
 	if string(lead[:6]) != "\x93NUMPY" {
 		return h, fmt.Errorf("not a .npy array: it starts with % x", lead[:6])
@@ -38,13 +39,13 @@ func ReadNPYHeader(r io.Reader) (NPYHeader, error) {
 	case 1:
 		var n uint16
 		if err := binary.Read(r, binary.LittleEndian, &n); err != nil {
-			return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
+			return h, fmt.Errorf("truncated .npy header: %w", unexpected(err))
 		}
 		length, h.Bytes = int64(n), 10
 	case 2, 3:
 		var n uint32
 		if err := binary.Read(r, binary.LittleEndian, &n); err != nil {
-			return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
+			return h, fmt.Errorf("truncated .npy header: %w", unexpected(err))
 		}
 		length, h.Bytes = int64(n), 12
 	default:
@@ -56,7 +57,7 @@ func ReadNPYHeader(r io.Reader) (NPYHeader, error) {
 	h.Bytes += length
 	text := make([]byte, length)
 	if _, err := io.ReadFull(r, text); err != nil {
-		return h, fmt.Errorf("truncated .npy header: %w", noEOF(err))
+		return h, fmt.Errorf("truncated .npy header: %w", unexpected(err))
 	}
 	descr, fortran, shape := npyDescr.FindSubmatch(text), npyFortran.FindSubmatch(text), npyShape.FindSubmatch(text)
 	if descr == nil || fortran == nil || shape == nil {
@@ -79,9 +80,9 @@ func ReadNPYHeader(r io.Reader) (NPYHeader, error) {
 	return h, nil
 }
 
-// AppendNPYHeader appends the header of an array in C order, format version 1, padded so that the elements behind it
+// AppendHeader appends the header of an array in C order, format version 1, padded so that the elements behind it
 // are aligned to 64 bytes.
-func AppendNPYHeader(b []byte, typ string, shape ...int) []byte {
+func AppendHeader(b []byte, typ string, shape ...int) []byte {
 	dims := make([]string, len(shape))
 	for i, d := range shape {
 		dims[i] = strconv.Itoa(d)
@@ -97,3 +98,11 @@ func AppendNPYHeader(b []byte, typ string, shape ...int) []byte {
 }
 
 func clip(b []byte, n int) []byte { return b[:min(n, len(b))] }
+
+// unexpected is io.ErrUnexpectedEOF for an end of file inside a header.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

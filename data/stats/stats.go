@@ -1,4 +1,5 @@
-package data
+// Package stats measures the pixels of a source.
+package stats
 
 import (
 	"fmt"
@@ -6,6 +7,8 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // Statistics are the mean and the standard deviation of every channel over the pixels of a source, with samples
@@ -33,7 +36,7 @@ func (a *sums) add(n, s, sqHi, sq uint64) {
 
 // Measure computes the statistics of at most limit images, evenly spaced over the source (0: all of them). The
 // result does not depend on the number of workers. Unreadable images are left out; it is an error if all are.
-func Measure(src Source, limit int) (Statistics, error) {
+func Measure(src data.Source, limit int) (Statistics, error) {
 	n := src.Len()
 	if limit > 0 && limit < n {
 		n = limit
@@ -50,7 +53,7 @@ func Measure(src Source, limit int) (Statistics, error) {
 	)
 	for w := range workers {
 		wg.Go(func() {
-			var m Image
+			var m data.Image
 			mine, good := make([]sums, c), 0
 			for k := w; k < n; k += workers {
 				i := int(int64(k) * int64(src.Len()) / int64(n))
@@ -94,7 +97,7 @@ func Measure(src Source, limit int) (Statistics, error) {
 }
 
 // measure adds one channel, on the scale of 65535: an 8-bit sample counts 257 times.
-func measure(m *Image, ch int, into *sums) {
+func measure(m *data.Image, ch int, into *sums) {
 	var s, sq uint64
 	if m.Bits == 16 {
 		for _, v := range m.Plane16(ch) {

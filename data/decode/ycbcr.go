@@ -1,6 +1,10 @@
-package data
+package decode
 
-import "image"
+import (
+	"image"
+
+	"github.com/dino-mx/dmx/data"
+)
 
 // The JPEG colour conversion of JFIF (ITU-R BT.601, full range) in 16-bit fixed point with rounding, the arithmetic
 // of the common C decoders:
@@ -30,7 +34,7 @@ func init() {
 
 // fromYCbCr converts p to planar RGB. Chroma planes of half size are widened with the triangle filter (3/4 and 1/4
 // of the two nearest samples in each direction), as the common C decoders do by default; other ratios repeat samples.
-func fromYCbCr(p *image.YCbCr, m *Image) {
+func fromYCbCr(p *image.YCbCr, m *data.Image) {
 	w, h := m.Width, m.Height
 	var wide, tall int // chroma samples are wide x tall pixels
 	switch p.SubsampleRatio {

@@ -1,4 +1,4 @@
-package data
+package source
 
 import (
 	"archive/zip"
@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/npy"
 )
 
 // maxMemory is the largest array or archive that is unpacked into memory.
@@ -23,9 +27,23 @@ func npzSplits(z *zip.Reader) []string {
 	return splits
 }
 
+// npzFile is an archive of NumPy arrays.
+type npzFile struct{}
+
+// Name is the format's extension.
+func (npzFile) Name() string { return ".npz file" }
+
+// Match accepts a file that ends in .npz.
+func (npzFile) Match(p *Path) (bool, error) {
+	return !p.Folder && strings.EqualFold(filepath.Ext(p.Name), ".npz"), nil
+}
+
+// Open reads the arrays of a split.
+func (npzFile) Open(p *Path, split string) (data.Source, error) { return openNPZ(p.Name, split) }
+
 // openNPZ reads an archive of NumPy arrays named <split>_images and <split>_labels, the layout of MedMNIST. Stored
 // images are read from the file one by one; compressed ones are unpacked into memory.
-func openNPZ(name, split string) (src Source, err error) {
+func openNPZ(name, split string) (src data.Source, err error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -82,7 +100,7 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string) (*arrays, error) 
 		return nil, fmt.Errorf("damaged .npz: %w", err)
 	}
 	defer r.Close()
-	h, err := ReadNPYHeader(r)
+	h, err := npy.ReadHeader(r)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +152,7 @@ func npzLabels(z *zip.Reader, member string, n int) ([]int32, error) {
 		return nil, fmt.Errorf("damaged .npz: %w", err)
 	}
 	defer r.Close()
-	h, err := ReadNPYHeader(r)
+	h, err := npy.ReadHeader(r)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,6 @@
-package data
+// Package loader turns a source and a transform into batches of views: a bounded pipeline of workers whose batches
+// come in an order that depends on nothing but the seed.
+package loader
 
 import (
 	"context"
@@ -12,13 +14,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// LoaderConfig says what a Loader yields.
-type LoaderConfig struct {
-	Source    Source
-	Transform Transform
+// Config says what a Loader yields.
+type Config struct {
+	Source    data.Source
+	Transform data.Transform
 
 	Seed    uint64
 	Shuffle bool // a new permutation every epoch; otherwise index order
@@ -80,7 +83,7 @@ type Unreadable struct {
 // workers, and on ranks only by which share each takes. One goroutine may use it at a time; Release may be called
 // from any.
 type Loader struct {
-	cfg    LoaderConfig
+	cfg    Config
 	steps  int // per epoch
 	next   int // step of the next batch
 	free   chan *slot
@@ -93,8 +96,8 @@ type Loader struct {
 	closed bool
 }
 
-// NewLoader checks the configuration and allocates the batches. Workers start with the first Next; Close stops them.
-func NewLoader(cfg LoaderConfig) (*Loader, error) {
+// New checks the configuration and allocates the batches. Workers start with the first Next; Close stops them.
+func New(cfg Config) (*Loader, error) {
 	if cfg.Ranks == 0 {
 		cfg.Ranks = 1
 	}

@@ -1,4 +1,4 @@
-package data
+package loader
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -26,7 +27,7 @@ func (s numbers) ID(i int) string         { return fmt.Sprintf("numbers#%d", i) 
 func (s numbers) Label(i int) (int, bool) { return i % 10, i%10 != 9 }
 func (s numbers) Classes() []string       { return []string{"a"} }
 func (s numbers) Channels() int           { return 1 }
-func (s numbers) Decode(i int, m *Image) error {
+func (s numbers) Decode(i int, m *data.Image) error {
 	if i%7 == 3 {
 		time.Sleep(50 * time.Microsecond) // shuffles the workers
 	}
@@ -39,11 +40,11 @@ func (s numbers) Decode(i int, m *Image) error {
 }
 
 // draws is a transform whose views show the pixel and a draw of their stream.
-type draws struct{ views []View }
+type draws struct{ views []data.View }
 
-func (d draws) Views() []View { return d.views }
-func (d draws) Channels() int { return 1 }
-func (d draws) Apply(m *Image, key Key, out [][]float32) error {
+func (d draws) Views() []data.View { return d.views }
+func (d draws) Channels() int      { return 1 }
+func (d draws) Apply(m *data.Image, key data.Key, out [][]float32) error {
 	for v := range out {
 		r := tensor.NewRand(key.Seed, key.Epoch, key.Sample, uint32(v))
 		for i := range out[v] {
@@ -54,7 +55,15 @@ func (d draws) Apply(m *Image, key Key, out [][]float32) error {
 	return nil
 }
 
-var threeViews = draws{[]View{{2, 3}, {2, 3}, {1, 2}}}
+var threeViews = draws{sizes(2, 3, 2, 3, 1, 2)}
+
+// sizes is views of the given heights and widths, in pairs.
+func sizes(pixels ...int) (views []data.View) {
+	for i := 0; i < len(pixels); i += 2 {
+		views = append(views, data.View{Height: pixels[i], Width: pixels[i+1]})
+	}
+	return views
+}
 
 // record is what a test keeps of a batch.
 type record struct {
@@ -86,12 +95,12 @@ func collect(t *testing.T, l *Loader, steps int) []record {
 	return all
 }
 
-func newTestLoader(t *testing.T, cfg LoaderConfig) *Loader {
+func newTestLoader(t *testing.T, cfg Config) *Loader {
 	t.Helper()
 	if cfg.Transform == nil {
 		cfg.Transform = threeViews
 	}
-	l, err := NewLoader(cfg)
+	l, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +109,7 @@ func newTestLoader(t *testing.T, cfg LoaderConfig) *Loader {
 }
 
 func TestOrderDoesNotDependOnWorkers(t *testing.T) {
-	cfg := LoaderConfig{Source: numbers{n: 53, bad: []int{5, 6, 52}}, Seed: 7, Shuffle: true, BatchSize: 4, MaxUnreadableShare: .2}
+	cfg := Config{Source: numbers{n: 53, bad: []int{5, 6, 52}}, Seed: 7, Shuffle: true, BatchSize: 4, MaxUnreadableShare: .2}
 	var want []record
 	for _, workers := range []int{1, 2, 7} {
 		cfg.Workers, cfg.Prefetch = workers, workers
@@ -143,7 +152,7 @@ func TestOrderDoesNotDependOnWorkers(t *testing.T) {
 }
 
 func TestRanksShareTheGlobalBatch(t *testing.T) {
-	cfg := LoaderConfig{Source: numbers{n: 40}, Seed: 1, Shuffle: true, BatchSize: 6}
+	cfg := Config{Source: numbers{n: 40}, Seed: 1, Shuffle: true, BatchSize: 6}
 	joined := collect(t, newTestLoader(t, cfg), 14)
 	cfg.BatchSize, cfg.Ranks = 3, 2
 	first := collect(t, newTestLoader(t, cfg), 14)
@@ -159,7 +168,7 @@ func TestRanksShareTheGlobalBatch(t *testing.T) {
 }
 
 func TestSeekContinuesToTheSameBits(t *testing.T) {
-	cfg := LoaderConfig{Source: numbers{n: 31}, Seed: 3, Shuffle: true, BatchSize: 5, Workers: 3}
+	cfg := Config{Source: numbers{n: 31}, Seed: 3, Shuffle: true, BatchSize: 5, Workers: 3}
 	want := collect(t, newTestLoader(t, cfg), 20)
 	l := newTestLoader(t, cfg)
 	for _, step := range []int{0, 13, 6, 19, 12} {
@@ -177,7 +186,7 @@ func TestSeekContinuesToTheSameBits(t *testing.T) {
 }
 
 func TestEpochsEndAndShortBatch(t *testing.T) {
-	l := newTestLoader(t, LoaderConfig{Source: numbers{n: 10}, BatchSize: 4, KeepLast: true, Epochs: 1})
+	l := newTestLoader(t, Config{Source: numbers{n: 10}, BatchSize: 4, KeepLast: true, Epochs: 1})
 	got := collect(t, l, l.StepsPerEpoch())
 	if d := cmp.Diff([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, slices.Concat(got[0].Indices, got[1].Indices, got[2].Indices)); d != "" {
 		t.Error(d)
@@ -202,7 +211,7 @@ func TestTooManyUnreadable(t *testing.T) {
 	src := numbers{n: 40, bad: []int{11, 12, 30}}
 	var stopped []int
 	for _, workers := range []int{1, 5} {
-		l := newTestLoader(t, LoaderConfig{Source: src, BatchSize: 4, Workers: workers, MaxUnreadableShare: .05})
+		l := newTestLoader(t, Config{Source: src, BatchSize: 4, Workers: workers, MaxUnreadableShare: .05})
 		step := 0
 		var err error
 		for ; err == nil; step++ {
@@ -228,14 +237,14 @@ func TestTooManyUnreadable(t *testing.T) {
 	for i := range all {
 		all[i] = i
 	}
-	l := newTestLoader(t, LoaderConfig{Source: numbers{n: 8, bad: all}, BatchSize: 4, MaxUnreadableShare: 1})
+	l := newTestLoader(t, Config{Source: numbers{n: 8, bad: all}, BatchSize: 4, MaxUnreadableShare: 1})
 	if _, err := l.Next(context.Background()); err == nil {
 		t.Error("a source without one readable sample gave a batch")
 	}
 }
 
 func TestContextEndsTheWait(t *testing.T) {
-	l := newTestLoader(t, LoaderConfig{Source: numbers{n: 8}, BatchSize: 4})
+	l := newTestLoader(t, Config{Source: numbers{n: 8}, BatchSize: 4})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := l.Next(ctx); err != nil && !errors.Is(err, context.Canceled) {
@@ -250,17 +259,17 @@ func TestContextEndsTheWait(t *testing.T) {
 }
 
 func TestLoaderRefusesNonsense(t *testing.T) {
-	ok := LoaderConfig{Source: numbers{n: 8}, Transform: threeViews, BatchSize: 4}
-	for name, change := range map[string]func(*LoaderConfig){
-		"batch":     func(c *LoaderConfig) { c.BatchSize = 0 },
-		"rank":      func(c *LoaderConfig) { c.Rank = 1 },
-		"too few":   func(c *LoaderConfig) { c.BatchSize = 9 },
-		"no images": func(c *LoaderConfig) { c.Source = numbers{} },
-		"keep last": func(c *LoaderConfig) { c.KeepLast, c.Ranks = true, 2 },
+	ok := Config{Source: numbers{n: 8}, Transform: threeViews, BatchSize: 4}
+	for name, change := range map[string]func(*Config){
+		"batch":     func(c *Config) { c.BatchSize = 0 },
+		"rank":      func(c *Config) { c.Rank = 1 },
+		"too few":   func(c *Config) { c.BatchSize = 9 },
+		"no images": func(c *Config) { c.Source = numbers{} },
+		"keep last": func(c *Config) { c.KeepLast, c.Ranks = true, 2 },
 	} {
 		cfg := ok
 		change(&cfg)
-		if l, err := NewLoader(cfg); err == nil {
+		if l, err := New(cfg); err == nil {
 			l.Close()
 			t.Errorf("%s: accepted", name)
 		}
@@ -268,7 +277,7 @@ func TestLoaderRefusesNonsense(t *testing.T) {
 }
 
 func TestSteadyStateReusesTensorMemory(t *testing.T) {
-	l := newTestLoader(t, LoaderConfig{Source: numbers{n: 64}, BatchSize: 8, Transform: draws{[]View{{64, 64}}}})
+	l := newTestLoader(t, Config{Source: numbers{n: 64}, BatchSize: 8, Transform: draws{sizes(64, 64)}})
 	ctx := context.Background()
 	memory := map[*float32]bool{}
 	for range 40 {

@@ -1,4 +1,5 @@
-package data
+// Package decode turns the bytes of a picture file (PNG, JPEG, GIF, BMP, TIFF, WebP) into planes of samples.
+package decode
 
 import (
 	"bytes"
@@ -12,6 +13,8 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // format is one kind of image file.
@@ -80,8 +83,8 @@ func header(b []byte) (c image.Config, channels int, f format, err error) {
 	if c.Width <= 0 || c.Height <= 0 {
 		return c, 0, f, fmt.Errorf("damaged %s: its header says %d x %d pixels", f.name, c.Width, c.Height)
 	}
-	if c.Width > MaxPixels/c.Height {
-		return c, 0, f, fmt.Errorf("%s of %d x %d pixels: at most %d pixels are read", f.name, c.Width, c.Height, MaxPixels)
+	if c.Width > data.MaxPixels/c.Height {
+		return c, 0, f, fmt.Errorf("%s of %d x %d pixels: at most %d pixels are read", f.name, c.Width, c.Height, data.MaxPixels)
 	}
 	if n := c.Width * c.Height; f.expansion > 0 && n/f.expansion > len(b)+1024 {
 		return c, 0, f, fmt.Errorf("damaged %s: its header says %d x %d pixels, more than %d bytes can hold", f.name, c.Width, c.Height, len(b))
@@ -89,9 +92,9 @@ func header(b []byte) (c image.Config, channels int, f format, err error) {
 	return c, channelsOf(c), f, nil
 }
 
-// decodeImage decodes an encoded picture into m as the given number of channels. A grey picture fills every
+// Image decodes an encoded picture into m as the given number of channels. A grey picture fills every
 // channel; a picture with more channels than asked for is an error. Alpha is dropped.
-func decodeImage(b []byte, channels int, m *Image) (err error) {
+func Image(b []byte, channels int, m *data.Image) (err error) {
 	_, _, f, err := header(b)
 	if err != nil {
 		return err
@@ -102,4 +105,10 @@ func decodeImage(b []byte, channels int, m *Image) (err error) {
 		return fmt.Errorf("damaged %s: %w", f.name, err)
 	}
 	return fromStd(src, channels, m)
+}
+
+// Channels is the number of channels, 1 or 3, that the header of an encoded picture announces.
+func Channels(b []byte) (int, error) {
+	_, channels, _, err := header(b)
+	return channels, err
 }

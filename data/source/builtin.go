@@ -1,13 +1,37 @@
-package data
+package source
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/fashionmnist"
 )
 
-// openBuiltin opens the embedded sample set.
-func openBuiltin(path, name, split string) (Source, error) {
+// builtin is the embedded sample set.
+type builtin struct{}
+
+var builtinPrefixes = []string{"builtin:", "embedded:"}
+
+func isBuiltin(path string) bool {
+	for _, prefix := range builtinPrefixes {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Name says that the data are in the program.
+func (builtin) Name() string { return "embedded data set" }
+
+// Match accepts paths that begin with builtin: or embedded:.
+func (builtin) Match(p *Path) (bool, error) { return isBuiltin(p.Name), nil }
+
+// Open reads Fashion-MNIST.
+func (builtin) Open(p *Path, split string) (data.Source, error) {
+	path := p.Name
+	_, name, _ := strings.Cut(path, ":")
 	if name != "fashion-mnist" {
 		return nil, fmt.Errorf("%s: no embedded data set %q; there is fashion-mnist", path, name)
 	}

@@ -1,10 +1,11 @@
-package data
+package loader
 
 import (
 	"fmt"
 	"sync"
 	"sync/atomic"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -29,7 +30,7 @@ type result struct {
 	err error
 }
 
-func newSlot(cfg LoaderConfig) (*slot, error) {
+func newSlot(cfg Config) (*slot, error) {
 	s := &slot{
 		memory:  cfg.Memory,
 		indices: make([]int, cfg.BatchSize),
@@ -93,7 +94,7 @@ func (s *slot) view(v, b int) []float32 {
 }
 
 // batch describes the slot to the caller.
-func (s *slot) batch(cfg LoaderConfig) *Batch {
+func (s *slot) batch(cfg Config) *Batch {
 	b := s.full
 	b.slot, b.Step, b.Epoch = s, s.step, s.epoch
 	b.Indices, b.Labels = s.indices[:s.size], s.labels[:s.size]
@@ -120,7 +121,7 @@ type task struct {
 
 // pipeline is a producer that plans batches in order and workers that make their samples in any order.
 type pipeline struct {
-	cfg   LoaderConfig
+	cfg   Config
 	queue chan *slot // planned batches, in order
 	tasks chan task
 	quit  chan struct{}
@@ -129,7 +130,7 @@ type pipeline struct {
 	known sync.Map
 }
 
-func startPipeline(cfg LoaderConfig, steps, first int, free chan *slot) *pipeline {
+func startPipeline(cfg Config, steps, first int, free chan *slot) *pipeline {
 	p := &pipeline{
 		cfg:   cfg,
 		queue: make(chan *slot, cap(free)),
@@ -152,7 +153,7 @@ func (p *pipeline) stop() {
 const purposeOrder = 1<<24 + 0x0da7a
 
 // order is the permutation of an epoch.
-func order(cfg LoaderConfig, epoch int) []int {
+func order(cfg Config, epoch int) []int {
 	n := cfg.Source.Len()
 	if cfg.Shuffle {
 		return tensor.NewRand(cfg.Seed, uint32(epoch), 0, purposeOrder).Perm(n)
@@ -205,7 +206,7 @@ func (p *pipeline) plan(steps, first int, free chan *slot) {
 }
 
 func (p *pipeline) work() {
-	var m Image
+	var m data.Image
 	out := make([][]float32, len(p.cfg.Transform.Views()))
 	for {
 		select {
@@ -227,7 +228,7 @@ func (p *pipeline) work() {
 
 // sample decodes one sample, or the next readable one, and cuts its views. The draws are those of the sample that was
 // wanted, so that a replacement does not repeat the views it has in its own place.
-func (p *pipeline) sample(t task, m *Image, out [][]float32) {
+func (p *pipeline) sample(t task, m *data.Image, out [][]float32) {
 	src, r := p.cfg.Source, &t.s.results[t.b]
 	want := t.s.indices[t.b]
 	n := src.Len()
@@ -247,7 +248,7 @@ func (p *pipeline) sample(t task, m *Image, out [][]float32) {
 		for v := range out {
 			out[v] = t.s.view(v, t.b)
 		}
-		key := Key{Seed: p.cfg.Seed, Epoch: uint32(t.s.epoch), Sample: uint32(want)}
+		key := data.Key{Seed: p.cfg.Seed, Epoch: uint32(t.s.epoch), Sample: uint32(want)}
 		if err := p.cfg.Transform.Apply(m, key, out); err != nil {
 			r.err = fmt.Errorf("%s: %w", src.ID(i), err)
 			return

@@ -1,4 +1,4 @@
-package data
+package source
 
 import (
 	"fmt"
@@ -10,6 +10,9 @@ import (
 	"sort"
 	"strings"
 	"sync"
+
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/data/decode"
 )
 
 // files is a source of encoded pictures: a folder or an archive.
@@ -38,7 +41,7 @@ func (f *files) Label(i int) (int, bool) {
 // encoded recycles the buffers of undecoded files.
 var encoded = sync.Pool{New: func() any { return new([]byte) }}
 
-func (f *files) Decode(i int, m *Image) error {
+func (f *files) Decode(i int, m *data.Image) error {
 	buf := encoded.Get().(*[]byte)
 	defer encoded.Put(buf)
 	b, err := f.read(i, (*buf)[:0])
@@ -46,7 +49,7 @@ func (f *files) Decode(i int, m *Image) error {
 		return fmt.Errorf("%s: %w", f.ID(i), err)
 	}
 	*buf = b
-	if err := decodeImage(b, f.channels, m); err != nil {
+	if err := decode.Image(b, f.channels, m); err != nil {
 		return fmt.Errorf("%s: %w", f.ID(i), err)
 	}
 	return nil
@@ -70,7 +73,7 @@ func (f *files) probe() error {
 		if err == nil {
 			buf = b
 			var c int
-			if _, c, _, err = header(b); err == nil {
+			if c, err = decode.Channels(b); err == nil {
 				f.channels = max(f.channels, c)
 				continue
 			}
@@ -114,8 +117,45 @@ func imageName(name string) bool {
 	return false
 }
 
+// imageFolder is a folder of pictures, with sub-folders for splits, for classes, or without.
+type imageFolder struct{}
+
+// Name is the format's name.
+func (imageFolder) Name() string { return "folder of images" }
+
+// Match accepts any folder.
+func (imageFolder) Match(p *Path) (bool, error) { return p.Folder, nil }
+
+// Open lists the pictures of a split.
+func (imageFolder) Open(p *Path, split string) (data.Source, error) {
+	var splits []string
+	for _, name := range p.Folders {
+		if knownSplit(name) {
+			splits = append(splits, name)
+		}
+	}
+	named := split != "" && slices.Contains(p.Folders, split)
+	if len(splits) == 0 && !named {
+		if err := onlyTrain(p.Name, split); err != nil {
+			return nil, err
+		}
+		return openFolder(p.Name)
+	}
+	if len(splits) == 0 {
+		splits = p.Folders
+	}
+	if named && !slices.Contains(splits, split) {
+		splits = append(splits, split)
+	}
+	split, err := chooseSplit(p.Name, split, splits)
+	if err != nil {
+		return nil, err
+	}
+	return openFolder(filepath.Join(p.Name, split))
+}
+
 // openFolder lists the pictures below a folder.
-func openFolder(dir string) (Source, error) {
+func openFolder(dir string) (data.Source, error) {
 	f := &files{where: strings.TrimSuffix(filepath.ToSlash(dir), "/")}
 	if err := listFolder(dir, "", &f.names, 0); err != nil {
 		return nil, err

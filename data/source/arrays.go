@@ -1,9 +1,11 @@
-package data
+package source
 
 import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // arrays is a source of raw pictures of one size that lie one after the other: IDX or npz.
@@ -30,7 +32,7 @@ func (a *arrays) Label(i int) (int, bool) {
 	return int(a.labels[i]), true
 }
 
-func (a *arrays) Decode(i int, m *Image) error {
+func (a *arrays) Decode(i int, m *data.Image) error {
 	size := a.h * a.w * a.c * a.bits / 8
 	var raw []byte
 	if a.memory != nil {
@@ -80,11 +82,11 @@ func (a *arrays) size(shape []int64) (int64, error) {
 			return 0, fmt.Errorf("shape %v: every dimension must be from 1 to %d", shape, 1<<31-1)
 		}
 	}
-	if shape[3] > MaxChannels {
-		return 0, fmt.Errorf("shape %v: %d channels; expected [N, H, W] or [N, H, W, C] with C at most %d", shape, shape[3], MaxChannels)
+	if shape[3] > data.MaxChannels {
+		return 0, fmt.Errorf("shape %v: %d channels; expected [N, H, W] or [N, H, W, C] with C at most %d", shape, shape[3], data.MaxChannels)
 	}
-	if shape[1] > MaxPixels/shape[2] {
-		return 0, fmt.Errorf("shape %v: pictures of more than %d pixels", shape, MaxPixels)
+	if shape[1] > data.MaxPixels/shape[2] {
+		return 0, fmt.Errorf("shape %v: pictures of more than %d pixels", shape, data.MaxPixels)
 	}
 	a.n, a.h, a.w, a.c = int(shape[0]), int(shape[1]), int(shape[2]), int(shape[3])
 	one := shape[1] * shape[2] * shape[3] * int64(a.bits/8)

@@ -1,16 +1,18 @@
-package data
+package source
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"path"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // Fingerprint identifies the list of samples: their number, channels, classes, names and labels, as 16 hexadecimal
 // digits. A checkpoint keeps it, so that a run is not resumed on other data unnoticed. The folder in which the data
 // lie is no part of it, so a data set may move.
-func Fingerprint(src Source) string {
+func Fingerprint(src data.Source) string {
 	h := sha256.New()
 	var buf []byte
 	put := func(s string) {

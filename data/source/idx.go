@@ -1,4 +1,4 @@
-package data
+package source
 
 import (
 	"bytes"
@@ -6,10 +6,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // idxName matches the names under which MNIST and its relatives publish IDX files.
@@ -44,8 +48,32 @@ func idxFiles(dir string, names []string) (map[string]string, error) {
 	return found, nil
 }
 
+// idxFolder is a folder with IDX files.
+type idxFolder struct{}
+
+// Name is the format's name.
+func (idxFolder) Name() string { return "IDX files" }
+
+// Match accepts a folder with a file named as MNIST's images are. It is an error if two of them are images of one split.
+func (idxFolder) Match(p *Path) (bool, error) {
+	found, err := idxFiles(p.Name, p.Files)
+	return found != nil, err
+}
+
+// Open reads the file of a split.
+func (idxFolder) Open(p *Path, split string) (data.Source, error) {
+	found, err := idxFiles(p.Name, p.Files)
+	if err != nil {
+		return nil, err
+	}
+	if split, err = chooseSplit(p.Name, split, slices.Sorted(maps.Keys(found))); err != nil {
+		return nil, err
+	}
+	return openIDX(p.Name, found[split])
+}
+
 // openIDX reads images and, if the file exists, labels.
-func openIDX(dir, images string) (Source, error) {
+func openIDX(dir, images string) (data.Source, error) {
 	name := filepath.Join(dir, images)
 	b, err := os.ReadFile(name)
 	if err != nil {

@@ -1,4 +1,4 @@
-package data
+package source
 
 import (
 	"archive/tar"
@@ -13,6 +13,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // tarMember is a picture inside a shard.
@@ -30,10 +32,24 @@ func tarName(name string) bool {
 	return strings.HasSuffix(n, ".tar") || strings.HasSuffix(n, ".tar.gz") || strings.HasSuffix(n, ".tgz")
 }
 
+// tarFile is one archive.
+type tarFile struct{}
+
+// Name is the format's name.
+func (tarFile) Name() string { return "tar file" }
+
+// Match accepts a file that ends in .tar, .tar.gz or .tgz.
+func (tarFile) Match(p *Path) (bool, error) { return !p.Folder && tarName(p.Name), nil }
+
+// Open lists the pictures of a split.
+func (tarFile) Open(p *Path, split string) (data.Source, error) {
+	return openTar(p.Name, []string{p.Name}, split)
+}
+
 // openTar lists the pictures of some shards. Plain shards are read in place by position; compressed ones, which can
 // only be read from front to back, are unpacked into memory. The class of a picture is its folder, or the number in
 // a file of the same name ending in .cls, as webdataset writes them.
-func openTar(where string, shards []string, split string) (src Source, err error) {
+func openTar(where string, shards []string, split string) (src data.Source, err error) {
 	var members []tarMember
 	readers := make([]io.ReaderAt, len(shards))
 	var open []*os.File

@@ -1,10 +1,12 @@
-package data
+package decode
 
 import (
 	"encoding/binary"
 	"fmt"
 	"image"
 	"image/color"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // channelsOf is 1 for a grey picture and 3 for a coloured one.
@@ -26,7 +28,7 @@ func channelsOf(c image.Config) int {
 }
 
 // fromStd copies a picture of the standard library's types into m with the given number of channels.
-func fromStd(src image.Image, channels int, m *Image) error {
+func fromStd(src image.Image, channels int, m *data.Image) error {
 	r := src.Bounds()
 	w, h := r.Dx(), r.Dy()
 	have := channelsOf(image.Config{ColorModel: src.ColorModel()})
@@ -94,7 +96,7 @@ func fromStd(src image.Image, channels int, m *Image) error {
 }
 
 // replicate fills every channel of m with the first.
-func replicate(m *Image) {
+func replicate(m *data.Image) {
 	n := m.Height * m.Width
 	for c := 1; c < m.Channels; c++ {
 		if m.Bits == 16 {
@@ -105,7 +107,7 @@ func replicate(m *Image) {
 	}
 }
 
-func deinterleave8(pix []uint8, stride int, m *Image) {
+func deinterleave8(pix []uint8, stride int, m *data.Image) {
 	r, g, b := m.Plane8(0), m.Plane8(1), m.Plane8(2)
 	w := m.Width
 	for y := range m.Height {
@@ -118,7 +120,7 @@ func deinterleave8(pix []uint8, stride int, m *Image) {
 	}
 }
 
-func deinterleave16(pix []uint8, stride int, m *Image) {
+func deinterleave16(pix []uint8, stride int, m *data.Image) {
 	r, g, b := m.Plane16(0), m.Plane16(1), m.Plane16(2)
 	w := m.Width
 	for y := range m.Height {
@@ -132,7 +134,7 @@ func deinterleave16(pix []uint8, stride int, m *Image) {
 	}
 }
 
-func fromPalette(p *image.Paletted, have int, m *Image) {
+func fromPalette(p *image.Paletted, have int, m *data.Image) {
 	var table [3][256]uint8
 	for i, c := range p.Palette[:min(256, len(p.Palette))] {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
