@@ -7,15 +7,42 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// args packs kernel parameters: every value aligned to its size, as C lays out a struct.
-type args struct{ buf []byte }
+// args collects the values of kernel parameters. Values follow one another in buf, each aligned to its size; params
+// holds the offset of each parameter. Where a parameter lies on the device is for the driver to say.
+type args struct {
+	buf    []byte
+	params []uint32
+	align  int // of the struct that is being appended, 0 outside of one
+}
 
-func (a *args) reset() *args { a.buf = a.buf[:0]; return a }
+func (a *args) reset() *args { a.buf, a.params = a.buf[:0], a.params[:0]; return a }
 
-func (a *args) align(n int) {
+func (a *args) pad(n int) {
 	for len(a.buf)%n != 0 {
 		a.buf = append(a.buf, 0)
 	}
+}
+
+// begin aligns the next value. Outside of a struct it is a parameter of its own.
+func (a *args) begin(align int) {
+	a.pad(align)
+	if a.align == 0 {
+		a.params = append(a.params, uint32(len(a.buf)))
+	}
+}
+
+// beginStruct starts one parameter whose fields are the values appended until endStruct, laid out by the rules of C.
+func (a *args) beginStruct(align int) *args {
+	a.begin(align)
+	a.align = align
+	return a
+}
+
+// endStruct ends the struct, whose size is a multiple of its alignment.
+func (a *args) endStruct() *args {
+	a.pad(a.align)
+	a.align = 0
+	return a
 }
 
 // ptr appends the address of a tensor, null for nil.
@@ -41,13 +68,13 @@ func anyAddr(t *tensor.Tensor) uint64 {
 }
 
 func (a *args) u64(v uint64) *args {
-	a.align(8)
+	a.begin(8)
 	a.buf = binary.LittleEndian.AppendUint64(a.buf, v)
 	return a
 }
 
 func (a *args) u32(v uint32) *args {
-	a.align(4)
+	a.begin(4)
 	a.buf = binary.LittleEndian.AppendUint32(a.buf, v)
 	return a
 }
@@ -71,7 +98,7 @@ func (a *args) f32(vs ...float64) *args {
 
 // bytes appends a parameter passed by value, such as an encoded tensor map.
 func (a *args) bytes(align int, b []byte) *args {
-	a.align(align)
+	a.begin(align)
 	a.buf = append(a.buf, b...)
 	return a
 }

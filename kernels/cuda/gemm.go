@@ -142,8 +142,9 @@ func (b *Backend) gemmArgs(g *kernels.Gemm, partial *tensor.Tensor, part int) {
 		}
 		return anyAddr(t) + uint64(g.OutCol*t.DType().Size())
 	}
-	a := &b.args
+	a := b.args.beginStruct(8)
 	a.u64(g.A.Addr() + uint64(g.ACol*g.A.DType().Size())).u64(g.B.Addr() + uint64(g.BCol*g.B.DType().Size()))
 	a.u64(col(g.Out)).u64(col(g.Pre)).u64(col(g.GradOf)).u64(col(g.Residual)).any(g.Bias).any(g.Gamma).any(g.RowScale).ptr(partial)
 	a.i32(g.M, g.N, g.K, lda, ldb, ldo).bool(g.TransA).bool(g.TransB).i32(int(g.Act), int(g.ActGrad)).bool(g.Accumulate).i32(part).f32(alpha).bool(wideOutput(g))
+	a.endStruct()
 }

@@ -36,7 +36,7 @@ func (b *Backend) OrderAfter(t kernels.Ticket) { b.queue.OrderAfter(uint64(t)) }
 // WaitCopied blocks until the host memory of a copy may be changed.
 func (b *Backend) WaitCopied(t kernels.Ticket) { b.queue.WaitCopied(uint64(t)) }
 
-// run submits a kernel with the arguments packed in b.args.
+// run submits a kernel with the arguments in b.args.
 func (b *Backend) run(file, name string, grid, block [3]int, shared int) {
 	if b.queue.Failed() || grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
 		return
@@ -47,5 +47,6 @@ func (b *Backend) run(file, name string, grid, block [3]int, shared int) {
 		return
 	}
 	b.queue.Add(gpu.Command{Kind: gpu.LaunchCommand,
-		Launch: gpu.Launch{Name: name, Function: f, Grid: grid, Block: block, Shared: shared, Args: b.args.buf}})
+		Launch: gpu.Launch{Name: name, Function: f, Grid: grid, Block: block, Shared: shared,
+			Args: b.args.buf, Params: b.args.params}})
 }

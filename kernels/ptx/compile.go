@@ -210,7 +210,7 @@ func (c *compiler) symbol(name string) (uint64, error) {
 	}
 	for _, p := range c.k.Params {
 		if p.Name == name {
-			return uint64(p.Offset), nil
+			return c.k.paramStart + uint64(p.Offset), nil
 		}
 	}
 	return 0, fmt.Errorf("unknown symbol %q", name)

@@ -259,7 +259,7 @@ func TestTensorCopies(t *testing.T) {
 	}
 }
 
-// runKernel launches kernel k of src on one block.
+// runKernel launches kernel k of src on one block. args are packed by the rules of C.
 func runKernel(d *Driver, src string, threads int, args []byte) error {
 	mod, err := d.Load("test", src)
 	if err != nil {
@@ -269,7 +269,14 @@ func runKernel(d *Driver, src string, threads int, args []byte) error {
 	if err != nil {
 		return err
 	}
-	return d.Launch(&gpu.Launch{Name: "k", Function: f, Grid: [3]int{1, 1, 1}, Block: [3]int{threads, 1, 1}, Args: args})
+	l := gpu.Launch{Name: "k", Function: f, Grid: [3]int{1, 1, 1}, Block: [3]int{threads, 1, 1}, Args: args}
+	at := 0
+	for _, p := range mod.(module).p.Kernel("k").Params {
+		at = (at + p.Align - 1) &^ (p.Align - 1)
+		l.Params = append(l.Params, uint32(at))
+		at += p.Size
+	}
+	return d.Launch(&l)
 }
 
 // Two warpgroups share the register file: the second gets more only when the first has given some back.

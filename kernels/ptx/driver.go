@@ -121,7 +121,11 @@ func (d *Driver) TensorMap(m gpu.TensorMap) ([128]byte, error) {
 // Launch runs a kernel to its end.
 func (d *Driver) Launch(l *gpu.Launch) error {
 	f := l.Function.(function)
-	return f.p.Launch(f.name, l.Grid, l.Block, l.Shared, l.Args)
+	params, err := f.p.Kernel(f.name).place(l.Args, l.Params)
+	if err != nil {
+		return err
+	}
+	return f.p.Launch(f.name, l.Grid, l.Block, l.Shared, params)
 }
 
 // Pin is ordinary memory.

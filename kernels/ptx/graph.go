@@ -3,6 +3,7 @@ package ptx
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
@@ -24,8 +25,9 @@ func (d *Driver) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
 
 func (g *graph) set(i int, c *gpu.Command) {
 	args := append(g.commands[i].Launch.Args[:0], c.Launch.Args...)
+	params := append(g.commands[i].Launch.Params[:0], c.Launch.Params...)
 	g.commands[i] = *c
-	g.commands[i].Launch.Args = args
+	g.commands[i].Launch.Args, g.commands[i].Launch.Params = args, params
 }
 
 // Launch takes the changed commands over and runs all. What a device would run with other commands than those asked
@@ -45,7 +47,7 @@ func (g *graph) Launch(cs []gpu.Command, changed []int) error {
 		var err error
 		switch c.Kind {
 		case gpu.LaunchCommand:
-			if l := &cs[i].Launch; l.Grid != c.Launch.Grid || !bytes.Equal(l.Args, c.Launch.Args) {
+			if l := &cs[i].Launch; l.Grid != c.Launch.Grid || !bytes.Equal(l.Args, c.Launch.Args) || !slices.Equal(l.Params, c.Launch.Params) {
 				return fmt.Errorf("ptx: kernel %s, command %d, is not what the graph was last given", l.Name, i)
 			}
 			err = g.d.Launch(&c.Launch)

@@ -48,6 +48,7 @@ func runHopperGemm(t testing.TB, src string, s gemmShape, seed uint64) (a, b []u
 	addrC, err := d.Alloc(4 * s.m * s.n)
 	must(err)
 	var args []byte
+	var params []uint32
 	for _, m := range []gpu.TensorMap{
 		{Addr: addrA, ElemBytes: 2, Cols: s.k, Rows: s.m, RowBytes: 2 * s.k, BoxCols: 64, BoxRows: 128, Swizzle: 128},
 		{Addr: addrB, ElemBytes: 2, Cols: s.k, Rows: s.n, RowBytes: 2 * s.k, BoxCols: 64, BoxRows: 64, Swizzle: 128},
@@ -55,9 +56,11 @@ func runHopperGemm(t testing.TB, src string, s gemmShape, seed uint64) (a, b []u
 	} {
 		e, err := d.TensorMap(m)
 		must(err)
+		params = append(params, uint32(len(args)))
 		args = append(args, e[:]...)
 	}
 	for _, v := range []int{s.m, s.n, s.k} {
+		params = append(params, uint32(len(args)))
 		args = binary.LittleEndian.AppendUint32(args, uint32(v))
 	}
 	mod, err := d.Load("hopper_gemm", src)
@@ -65,7 +68,7 @@ func runHopperGemm(t testing.TB, src string, s gemmShape, seed uint64) (a, b []u
 	const shared = 3*(128+64)*128 + 2*2*64*32*4
 	f, err := mod.Function("hopper_gemm", shared)
 	must(err)
-	err = d.Launch(&gpu.Launch{Name: "hopper_gemm", Function: f, Grid: [3]int{(s.n + 63) / 64, (s.m + 127) / 128, 1}, Block: [3]int{384, 1, 1}, Shared: shared, Args: args})
+	err = d.Launch(&gpu.Launch{Name: "hopper_gemm", Function: f, Grid: [3]int{(s.n + 63) / 64, (s.m + 127) / 128, 1}, Block: [3]int{384, 1, 1}, Shared: shared, Args: args, Params: params})
 	if err != nil {
 		return a, b, nil, d, err
 	}

@@ -96,7 +96,7 @@ func (c *compiler) ld() error {
 			at(w, &a)
 			each(m, func(l int) {
 				for i, d := range ds {
-					o := a[l] + uint64(i*size)
+					o := a[l] - w.p.k.paramStart + uint64(i*size)
 					if !fits(o, size, len(w.l.params)) {
 						w.l.report(w, OutOfBounds, l, fmt.Sprintf("byte %d of %d bytes of parameters", o, len(w.l.params)))
 						panic(abort{})
@@ -277,6 +277,7 @@ func (w *warp) sharedBytes(addr uint64, n, lane int, how access) []byte {
 
 // paramBytes resolves a generic address in the parameter space, which can only be read.
 func (w *warp) paramBytes(addr uint64, n, lane int, how access) []byte {
+	addr -= w.p.k.paramStart
 	if how != accessRead || !fits(addr, n, len(w.l.params)) {
 		w.l.report(w, OutOfBounds, lane, fmt.Sprintf("%d bytes at byte %d of %d bytes of parameters, which can only be read", n, addr, len(w.l.params)))
 		panic(abort{})

@@ -184,7 +184,7 @@ func (p *Program) Kernel(name string) *Kernel {
 	return nil
 }
 
-// Launch runs a kernel to its end. params is the packed parameter buffer. The error is of type Findings when
+// Launch runs a kernel to its end. params is the parameter memory, in which each parameter lies at its Offset. The error is of type Findings when
 // the kernel ran but did something wrong.
 func (p *Program) Launch(name string, grid, block [3]int, dynamicShared int, params []byte) error {
 	c := p.kernels[name]

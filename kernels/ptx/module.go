@@ -26,7 +26,7 @@ type Param struct {
 	Type   string // of an element: "u64", "f32", "b8"
 	Align  int
 	Size   int // bytes
-	Offset int // in the packed parameter buffer
+	Offset int // in the parameter memory
 }
 
 // Kernel is one .entry function.
@@ -34,7 +34,7 @@ type Kernel struct {
 	Name      string
 	Line      int // of its name
 	Params    []Param
-	ParamSize int
+	ParamSize int // bytes of parameter memory
 	MaxNTid   int // product of .maxntid, 0 if absent
 	MinCTAs   int // .minnctapersm, 0 if absent
 	MaxNReg   int // .maxnreg, 0 if absent
@@ -46,6 +46,8 @@ type Kernel struct {
 	regs      []regDecl
 	regIndex  map[string]int
 	dynamic   *Variable
+
+	paramStart uint64 // address of parameter memory in its state space
 }
 
 type regDecl struct {

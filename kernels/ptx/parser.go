@@ -299,6 +299,7 @@ func (p *parser) entry() error {
 		return err
 	}
 	k := &Kernel{Name: name, Line: p.toks[p.pos-1].line, regIndex: map[string]int{}}
+	k.paramStart = uint64(paramBase(p.mod.Target))
 	p.k, p.labels, p.scopes = k, map[string]int{}, []map[string]string{{}}
 	if p.accept("(") {
 		if err := p.params(); err != nil {
@@ -460,9 +461,8 @@ func (p *parser) params() error {
 				return err
 			}
 		}
-		k.ParamSize = (k.ParamSize + prm.Align - 1) &^ (prm.Align - 1)
-		prm.Offset = k.ParamSize
-		k.ParamSize += prm.Size
+		prm.Offset = alignParam(p.mod.Target, k.ParamSize, prm.Align)
+		k.ParamSize = prm.Offset + prm.Size
 		if k.ParamSize > maxParams {
 			return p.errorf(p.peek(), "the parameters of %s take more than %d bytes", k.Name, maxParams)
 		}

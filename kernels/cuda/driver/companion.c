@@ -39,11 +39,17 @@ CUresult dmx_function(CUcontext ctx, CUfunction *f, CUmodule module, const char 
   return shared > 48 << 10 ? cuFuncSetAttribute(*f, 8, shared) : 0;
 }
 
-// shape is grid x, y, z, block x, y, z and the bytes of dynamic shared memory. Markers 1, 2 and 0 introduce the
-// packed argument buffer, its size and the end.
-CUresult dmx_launch(CUcontext ctx, CUstream s, CUfunction f, const unsigned int *shape, void *args, size_t bytes) {
-  void *extra[] = {(void *)1, args, (void *)2, &bytes, (void *)0};
-  WITH(ctx, cuLaunchKernel(f, shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], s, 0, extra));
+// One pointer a parameter, for kernelParams: the driver knows where each lies. A packed buffer (extra) would have to
+// begin where the constant bank does, and its layout depends on the alignment of that address: on compute capability
+// 9.0 tensor maps begin at byte 48 of it.
+#define POINTERS(pointers, args, params, n) \
+  void *pointers[(n) + 1]; \
+  for (int i_ = 0; i_ < (n); i_++) pointers[i_] = (args) + (params)[i_]
+
+// shape is grid x, y, z, block x, y, z and the bytes of dynamic shared memory.
+CUresult dmx_launch(CUcontext ctx, CUstream s, CUfunction f, const unsigned int *shape, char *args, const unsigned int *params, int n) {
+  POINTERS(pointers, args, params, n);
+  WITH(ctx, cuLaunchKernel(f, shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], s, pointers, 0));
 }
 
 // Pageable memory: the copy is over when the call returns.
@@ -94,11 +100,10 @@ CUresult dmx_tensor_map(CUcontext ctx, void *out, unsigned int type, CUdeviceptr
 CUresult dmx_sync(CUcontext ctx) { WITH(ctx, cuCtxSynchronize()); }
 
 // The parameters of a node. The driver copies the arguments when it is given them.
-static CUresult set_kernel(CUgraphExec exec, CUgraph graph, CUgraphNode *node, const CUgraphNode *after, const dmx_command *c, char *args) {
-  size_t bytes = c->arg_bytes;
-  void *extra[] = {(void *)1, args + c->args, (void *)2, &bytes, (void *)0};
+static CUresult set_kernel(CUgraphExec exec, CUgraph graph, CUgraphNode *node, const CUgraphNode *after, const dmx_command *c, char *args, const unsigned int *params) {
+  POINTERS(pointers, args + c->args, params + c->params, c->param_count);
   const unsigned int *s = c->shape;
-  CUDA_KERNEL_NODE_PARAMS p = {c->function, s[0], s[1], s[2], s[3], s[4], s[5], s[6], 0, extra, 0, 0};
+  CUDA_KERNEL_NODE_PARAMS p = {c->function, s[0], s[1], s[2], s[3], s[4], s[5], s[6], pointers, 0, 0, 0};
   if (exec) return cuGraphExecKernelNodeSetParams(exec, *node, &p);
   return cuGraphAddKernelNode(node, graph, after, after ? 1 : 0, &p);
 }
@@ -122,18 +127,18 @@ static CUresult set_copy(CUcontext ctx, CUgraphExec exec, CUgraph graph, CUgraph
   return cuGraphAddMemcpyNode(node, graph, after, after ? 1 : 0, &p, ctx);
 }
 
-static CUresult set_node(CUcontext ctx, CUgraphExec exec, CUgraph graph, CUgraphNode *node, const CUgraphNode *after, const dmx_command *c, char *args) {
-  return c->kind == 0 ? set_kernel(exec, graph, node, after, c, args) : set_copy(ctx, exec, graph, node, after, c);
+static CUresult set_node(CUcontext ctx, CUgraphExec exec, CUgraph graph, CUgraphNode *node, const CUgraphNode *after, const dmx_command *c, char *args, const unsigned int *params) {
+  return c->kind == 0 ? set_kernel(exec, graph, node, after, c, args, params) : set_copy(ctx, exec, graph, node, after, c);
 }
 
 // Each node waits for the one before it.
-CUresult dmx_graph_new(CUcontext ctx, dmx_graph *g, CUgraphNode *nodes, const dmx_command *commands, char *args, int n, int *failed) {
+CUresult dmx_graph_new(CUcontext ctx, dmx_graph *g, CUgraphNode *nodes, const dmx_command *commands, char *args, const unsigned int *params, int n, int *failed) {
   *failed = -1;
   CUresult r = cuCtxSetCurrent(ctx);
   if (r) return r;
   if ((r = cuGraphCreate(&g->graph, 0))) return r;
   for (int i = 0; i < n; i++) {
-    if ((r = set_node(ctx, 0, g->graph, &nodes[i], i ? &nodes[i - 1] : 0, &commands[i], args))) {
+    if ((r = set_node(ctx, 0, g->graph, &nodes[i], i ? &nodes[i - 1] : 0, &commands[i], args, params))) {
       *failed = i;
       break;
     }
@@ -143,13 +148,13 @@ CUresult dmx_graph_new(CUcontext ctx, dmx_graph *g, CUgraphNode *nodes, const dm
   return r;
 }
 
-CUresult dmx_graph_launch(CUcontext ctx, CUstream s, dmx_graph g, const CUgraphNode *nodes, const dmx_command *changed, const int *index, char *args, int n, int *failed) {
+CUresult dmx_graph_launch(CUcontext ctx, CUstream s, dmx_graph g, const CUgraphNode *nodes, const dmx_command *changed, const int *index, char *args, const unsigned int *params, int n, int *failed) {
   *failed = -1;
   CUresult r = cuCtxSetCurrent(ctx);
   if (r) return r;
   for (int i = 0; i < n; i++) {
     CUgraphNode node = nodes[index[i]];
-    if ((r = set_node(ctx, g.exec, g.graph, &node, 0, &changed[i], args))) {
+    if ((r = set_node(ctx, g.exec, g.graph, &node, 0, &changed[i], args, params))) {
       *failed = index[i];
       return r;
     }

@@ -196,11 +196,16 @@ func (d *Driver) TensorMap(m gpu.TensorMap) (out [128]byte, err error) {
 func (d *Driver) Launch(l *gpu.Launch) error {
 	s := shape(l)
 	f := l.Function.(C.CUfunction)
-	if r := C.dmx_launch(d.ctx, d.streams[gpu.Compute], f, &s[0], unsafe.Pointer(unsafe.SliceData(l.Args)), C.size_t(len(l.Args))); r != 0 {
+	r := C.dmx_launch(d.ctx, d.streams[gpu.Compute], f, &s[0], chars(l.Args), uints(l.Params), C.int(len(l.Params)))
+	if r != 0 {
 		return failure("launch", r)
 	}
 	return nil
 }
+
+// chars and uints are the memory of a slice as C takes it.
+func chars(b []byte) *C.char   { return (*C.char)(unsafe.Pointer(unsafe.SliceData(b))) }
+func uints(v []uint32) *C.uint { return (*C.uint)(unsafe.SliceData(v)) }
 
 // Sync waits for all work and returns the first fault of a kernel.
 func (d *Driver) Sync() error { return failure("kernel", C.dmx_sync(d.ctx)) }

@@ -18,11 +18,16 @@ import (
 
 const fakeVariable = "DMX_TEST_FAKE_CUDA"
 
-// The calls of this package against testdata/fakecuda.c, which checks them as a driver would. The library is found by
-// the loader, so the test runs once more in a process of its own.
-func TestCallsAgainstFakeDriver(t *testing.T) {
+// The calls of this package against testdata/fakecuda.c, which checks them as a driver would.
+func TestCallsAgainstFakeDriver(t *testing.T) { againstFake(t, fakeCalls) }
+
+// The arguments of a kernel with a parameter that is aligned to more than the constant bank is.
+func TestParametersAgainstFakeDriver(t *testing.T) { againstFake(t, fakeParameters) }
+
+// againstFake runs f in a process of its own with testdata/fakecuda.c for a driver: the library is found by the loader.
+func againstFake(t *testing.T, f func(t *testing.T)) {
 	if os.Getenv(fakeVariable) != "" {
-		t.Run("calls", fakeCalls)
+		t.Run("calls", f)
 		return
 	}
 	dir := t.TempDir()
@@ -30,10 +35,10 @@ func TestCallsAgainstFakeDriver(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("gcc: %v\n%s", err, out)
 	}
-	again := exec.Command(os.Args[0], "-test.run=^TestCallsAgainstFakeDriver$", "-test.v")
+	again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	again.Env = append(os.Environ(), fakeVariable+"=1", "LD_LIBRARY_PATH="+dir)
 	out, err := again.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestCallsAgainstFakeDriver/calls") {
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+"/calls") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -41,7 +46,91 @@ func TestCallsAgainstFakeDriver(t *testing.T) {
 // add packs the arguments of the fake's kernel add.
 func add(f gpu.Function, addr uint64, value uint32, grid int) gpu.Command {
 	args := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(nil, addr), value)
-	return gpu.Command{Launch: gpu.Launch{Name: "add", Function: f, Grid: [3]int{grid, 1, 1}, Block: [3]int{4, 1, 1}, Args: args}}
+	return command("add", f, grid, args, 0, 8)
+}
+
+// addMap packs the arguments of add_map, whose first is a struct of 128 bytes that begins with more.
+func addMap(f gpu.Function, more uint32, addr uint64, value uint32, grid int) gpu.Command {
+	args := make([]byte, 128)
+	binary.LittleEndian.PutUint32(args, more)
+	args = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(args, addr), value)
+	return command("add_map", f, grid, args, 0, 128, 136)
+}
+
+func command(name string, f gpu.Function, grid int, args []byte, params ...uint32) gpu.Command {
+	return gpu.Command{Launch: gpu.Launch{Name: name, Function: f, Grid: [3]int{grid, 1, 1}, Block: [3]int{4, 1, 1}, Args: args, Params: params}}
+}
+
+// kernels are those that the fake can run.
+const kernels = `.version 8.3
+.target sm_90a
+.address_size 64
+.visible .entry add(
+	.param .u64 add_param_0,
+	.param .u32 add_param_1
+)
+{
+	ret;
+}
+.visible .entry fault(
+	.param .u64 fault_param_0,
+	.param .u32 fault_param_1
+)
+{
+	ret;
+}
+.visible .entry add_map(
+	.param .align 64 .b8 add_map_param_0[128],
+	.param .u64 add_map_param_1,
+	.param .u32 add_map_param_2
+)
+{
+	ret;
+}
+`
+
+// A parameter aligned to 64 bytes lies 48 bytes behind the base of the parameters on compute capability 9.0: packed
+// arguments that begin at the base would give the kernel other bytes, in a launch and in a graph alike, and no call
+// would say so.
+func fakeParameters(t *testing.T) {
+	try := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Open(0)
+	try(err)
+	m, err := d.Load("m", kernels)
+	try(err)
+	f, err := m.Function("add_map", 0)
+	try(err)
+	a, err := d.Alloc(32)
+	try(err)
+	sum := uint32(0)
+	expect := func(what string, added uint32) {
+		t.Helper()
+		sum += added
+		raw := make([]byte, 4)
+		try(d.CopyOut(raw, a))
+		if got := binary.LittleEndian.Uint32(raw); got != sum {
+			t.Fatalf("%s: the kernel added up to %d, want %d: its arguments are not where it reads them", what, got, sum)
+		}
+	}
+	one := addMap(f, 100, a, 7, 1).Launch
+	try(d.Launch(&one))
+	expect("launch", 107)
+	cs := []gpu.Command{addMap(f, 200, a, 8, 1), addMap(f, 300, a, 9, 1)}
+	g, err := d.NewGraph(cs)
+	try(err)
+	try(g.Launch(cs, nil))
+	expect("graph", 517)
+	cs[0], cs[1] = addMap(f, 1000, a, 1, 1), addMap(f, 2000, a, 2, 1)
+	try(g.Launch(cs, []int{1}))
+	expect("graph, one node changed", 208+2002)
+	try(g.Launch(cs, []int{0}))
+	expect("graph, the other node changed", 3003)
+	try(errors.Join(g.Close(), d.Free(a), d.Close()))
 }
 
 func fakeCalls(t *testing.T) {
@@ -59,7 +148,7 @@ func fakeCalls(t *testing.T) {
 	if _, err := d.Load("bad", "nonsense"); err == nil || !strings.Contains(err.Error(), "no .version") {
 		t.Errorf("the log of the compiler is lost: %v", err)
 	}
-	m, err := d.Load("m", ".version 8.3")
+	m, err := d.Load("m", kernels)
 	try(err)
 	if _, err := m.Function("missing", 0); err == nil || !strings.Contains(err.Error(), "kernel missing") {
 		t.Errorf("%v", err)
@@ -148,7 +237,7 @@ func fakeCalls(t *testing.T) {
 
 	d, err = Open(0)
 	try(err)
-	if m, err = d.Load("m", ".version 8.3"); err != nil {
+	if m, err = d.Load("m", kernels); err != nil {
 		t.Fatal(err)
 	}
 	f, err = m.Function("fault", 0)

@@ -23,6 +23,7 @@ type graph struct {
 	changed []C.dmx_command
 	index   []C.int
 	args    []byte
+	params  []uint32
 }
 
 // NewGraph builds and instantiates a graph.
@@ -35,7 +36,7 @@ func (d *Driver) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
 		g.add(&cs[i])
 	}
 	var failed C.int
-	r := C.dmx_graph_new(d.ctx, &g.g, &g.nodes[0], &g.changed[0], g.buffer(), C.int(len(cs)), &failed)
+	r := C.dmx_graph_new(d.ctx, &g.g, &g.nodes[0], &g.changed[0], chars(g.args), uints(g.params), C.int(len(cs)), &failed)
 	if r != 0 {
 		return nil, failure(describe("build a graph", cs, failed), r)
 	}
@@ -53,8 +54,8 @@ func (g *graph) add(c *gpu.Command) {
 		for len(g.args)%argAlign != 0 {
 			g.args = append(g.args, 0)
 		}
-		out.args, out.arg_bytes = C.size_t(len(g.args)), C.size_t(len(l.Args))
-		g.args = append(g.args, l.Args...)
+		out.args, out.params, out.param_count = C.size_t(len(g.args)), C.size_t(len(g.params)), C.int(len(l.Params))
+		g.args, g.params = append(g.args, l.Args...), append(g.params, l.Params...)
 	case gpu.FeedCommand:
 		out.dst, out.bytes = C.CUdeviceptr(c.Dst), C.size_t(len(c.Host))
 		out.src = C.CUdeviceptr(uintptr(unsafe.Pointer(unsafe.SliceData(c.Host)))) // page-locked, outside the Go heap
@@ -67,24 +68,19 @@ func (g *graph) add(c *gpu.Command) {
 // argAlign keeps argument buffers aligned to what a tensor map asks for.
 const argAlign = 64
 
-// buffer is the argument buffer as C takes it.
-func (g *graph) buffer() *C.char {
-	return (*C.char)(unsafe.Pointer(unsafe.SliceData(g.args)))
-}
-
 func shape(l *gpu.Launch) [7]C.uint {
 	return [7]C.uint{C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Grid[2]), C.uint(l.Block[0]), C.uint(l.Block[1]), C.uint(l.Block[2]), C.uint(l.Shared)}
 }
 
 // Launch changes nodes and launches the graph, in one call of C.
 func (g *graph) Launch(cs []gpu.Command, changed []int) error {
-	g.changed, g.index, g.args = g.changed[:0], g.index[:0], g.args[:0]
+	g.changed, g.index, g.args, g.params = g.changed[:0], g.index[:0], g.args[:0], g.params[:0]
 	for _, i := range changed {
 		g.add(&cs[i])
 		g.index = append(g.index, C.int(i))
 	}
 	var failed C.int
-	r := C.dmx_graph_launch(g.d.ctx, g.d.streams[gpu.Compute], g.g, &g.nodes[0], unsafe.SliceData(g.changed), unsafe.SliceData(g.index), g.buffer(), C.int(len(changed)), &failed)
+	r := C.dmx_graph_launch(g.d.ctx, g.d.streams[gpu.Compute], g.g, &g.nodes[0], unsafe.SliceData(g.changed), unsafe.SliceData(g.index), chars(g.args), uints(g.params), C.int(len(changed)), &failed)
 	err := failure(describe("launch a graph", cs, failed), r)
 	if err != nil && failed >= 0 && !errors.Is(err, gpu.ErrFault) {
 		return fmt.Errorf("%w: %w", gpu.ErrGraph, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
@@ -66,7 +67,7 @@ func (d *Late) empty(s gpu.Stream) func() bool { return func() bool { return len
 // Launch queues a kernel.
 func (d *Late) Launch(l *gpu.Launch) error {
 	c := *l
-	c.Args = bytes.Clone(l.Args)
+	c.Args, c.Params = bytes.Clone(l.Args), slices.Clone(l.Params)
 	d.push(gpu.Compute, func() error { return d.Driver.Launch(&c) })
 	return nil
 }
@@ -133,7 +134,8 @@ func (d *Late) NewGraph(cs []gpu.Command) (gpu.Graph, error) {
 
 func (g *lateGraph) set(i int, c *gpu.Command) {
 	g.commands[i] = *c
-	g.commands[i].Launch.Args = bytes.Clone(c.Launch.Args)
+	l := &g.commands[i].Launch
+	l.Args, l.Params = bytes.Clone(l.Args), slices.Clone(l.Params)
 }
 
 // Launch queues the commands as they are now.

@@ -122,13 +122,16 @@ type Module interface {
 // Function is a kernel of a loaded module.
 type Function any
 
-// Launch is one kernel launch. Args is the packed parameter buffer, laid out by the rules of C.
+// Launch is one kernel launch. Args holds the bytes of all parameters; that number i of the kernel's begins at
+// Params[i]. Where it lies on the device is the driver's affair: that depends on the alignment of each parameter and on
+// the compute capability.
 type Launch struct {
 	Name        string
 	Function    Function
 	Grid, Block [3]int
 	Shared      int
 	Args        []byte
+	Params      []uint32
 }
 
 // Info is what the backend must know of a device.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 )
@@ -10,6 +11,7 @@ import (
 type program struct {
 	commands []gpu.Command
 	args     []byte
+	params   []uint32
 	shape    uint64 // a hash of the kinds in order
 	staged   bool   // it reads the staging memory
 }
@@ -18,7 +20,7 @@ type program struct {
 const argAlign = 64
 
 func (p *program) reset() {
-	p.commands, p.args, p.shape, p.staged = p.commands[:0], p.args[:0], fnvBasis, false
+	p.commands, p.args, p.params, p.shape, p.staged = p.commands[:0], p.args[:0], p.params[:0], fnvBasis, false
 }
 
 // The FNV-1a hash.
@@ -32,10 +34,13 @@ func (p *program) add(c gpu.Command) {
 		for len(p.args)%argAlign != 0 {
 			p.args = append(p.args, 0)
 		}
-		// When args moves to a larger array, earlier commands keep their bytes in the old one.
+		// When args or params moves to a larger array, earlier commands keep theirs in the old one.
 		at := len(p.args)
 		p.args = append(p.args, c.Launch.Args...)
 		c.Launch.Args = p.args[at:len(p.args):len(p.args)]
+		first := len(p.params)
+		p.params = append(p.params, c.Launch.Params...)
+		c.Launch.Params = p.params[first:len(p.params):len(p.params)]
 	}
 	p.commands = append(p.commands, c)
 	p.shape = (p.shape ^ uint64(c.Kind)) * fnvPrime
@@ -70,7 +75,7 @@ func same(c, d *gpu.Command) bool {
 	case gpu.LaunchCommand:
 		a, b := &c.Launch, &d.Launch
 		return a.Function == b.Function && a.Grid == b.Grid && a.Block == b.Block && a.Shared == b.Shared &&
-			bytes.Equal(a.Args, b.Args)
+			bytes.Equal(a.Args, b.Args) && slices.Equal(a.Params, b.Params)
 	case gpu.FeedCommand:
 		return c.Dst == d.Dst && len(c.Host) == len(d.Host) && &c.Host[0] == &d.Host[0]
 	default:

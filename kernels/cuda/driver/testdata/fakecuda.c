@@ -1,10 +1,14 @@
 // A CUDA driver without a device, for tests of the calls that dmx makes: "device" memory is the heap, copies and kernels
 // run when they are asked for, and every call checks what a driver would: that a context is current on the thread,
-// that handles are its own, that copies in a graph are one-dimensional. It knows two kernels, add and fault.
+// that handles are its own, that copies in a graph are one-dimensional. Parameters lie in a constant bank where ptxas
+// places them, from their alignments in the PTX; a kernel reads them there, whichever way they were handed over. It can
+// run three kernels: add, add_map and fault.
 //
 // gcc -shared -fPIC -I ../include -o libcuda.so.1 fakecuda.c
 
 #include <cuda.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { invalid_value = 1, out_of_memory = 2, no_context = 201, invalid_handle = 400, not_found = 500, illegal_address = 700, limit = 64 << 20 };
@@ -23,16 +27,20 @@ static CUresult sticky;
 enum { stream_kind = 0x571, event_kind, module_kind, function_kind, graph_kind, exec_kind, node_kind };
 struct CUstream_st { int kind; };
 struct CUevent_st { int kind, recorded; };
-struct CUmod_st { int kind; };
-struct CUfunc_st { int kind, number, shared; };
-static struct CUfunc_st functions[] = {{function_kind, 0, 49152}, {function_kind, 1, 49152}};
+enum { max_params = 8, max_functions = 8, bank_bytes = 8192 };
+struct CUfunc_st {
+  int kind, shared, params;
+  char name[32];
+  size_t base; // of the parameters in the constant bank
+  size_t at[max_params], size[max_params];
+};
+struct CUmod_st { int kind, functions; struct CUfunc_st f[max_functions]; };
 
 typedef struct {
   int copy;
   CUfunction f;
   unsigned int grid, block;
-  char args[4096];
-  size_t bytes;
+  char bank[bank_bytes];
   CUDA_MEMCPY3D m;
 } work;
 struct CUgraphNode_st { int kind, index; CUgraph graph; };
@@ -111,6 +119,46 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr d, const void *h, size_t n, CUstream s) {
 CUresult cuMemcpyDtoHAsync(void *h, CUdeviceptr d, size_t n, CUstream s) { STREAM(s); memcpy(h, (void *)(uintptr_t)d, n); return 0; }
 CUresult cuMemcpyDtoDAsync(CUdeviceptr d, CUdeviceptr e, size_t n, CUstream s) { STREAM(s); memmove((void *)(uintptr_t)d, (void *)(uintptr_t)e, n); return 0; }
 
+// The constant bank as ptxas 12 lays it out (EIATTR_PARAM_CBANK and EIATTR_KPARAM_INFO of its cubins): parameters begin at
+// a base that depends on the architecture, each at an absolute multiple of its alignment.
+static size_t bank_base(int sm) { return sm >= 100 ? 0x380 : sm >= 90 ? 0x210 : 0x160; }
+
+static size_t type_bytes(const char *t) {
+  while (*t && (*t < '0' || *t > '9')) t++;
+  return atoi(t) / 8;
+}
+
+// parse reads the names of kernels and the alignments and sizes of their parameters, one a line.
+static int parse(struct CUmod_st *m, const char *ptx) {
+  int sm;
+  const char *target = strstr(ptx, ".target sm_");
+  if (!target || sscanf(target, ".target sm_%d", &sm) != 1) return 0;
+  for (const char *e = ptx; (e = strstr(e, ".entry "));) {
+    if (m->functions == max_functions) return 0;
+    struct CUfunc_st *f = &m->f[m->functions++];
+    f->kind = function_kind;
+    f->shared = 49152;
+    if (sscanf(e, ".entry %31[a-z_]", f->name) != 1) return 0;
+    const char *body = strchr(e, '{');
+    size_t next = f->base = bank_base(sm);
+    for (const char *p = e; (p = strstr(p, ".param ")) && p < body;) {
+      char type[8], name[32];
+      size_t align = 1, count = 1;
+      p += strlen(".param ");
+      if (sscanf(p, ".align %zu", &align) == 1) p = strchr(p + 1, '.');
+      if (f->params == max_params || sscanf(p, ".%7s %31[a-z0-9_][%zu]", type, name, &count) < 2) return 0;
+      size_t bytes = type_bytes(type);
+      if (align < bytes) align = bytes;
+      next = (next + align - 1) / align * align;
+      f->at[f->params] = next;
+      f->size[f->params++] = bytes * count;
+      next += bytes * count;
+    }
+    e = body;
+  }
+  return 1;
+}
+
 CUresult cuModuleLoadDataEx(CUmodule *m, const void *ptx, unsigned int n, CUjit_option *o, void **v) {
   CURRENT;
   if (n != 2 || o[0] != 5 || o[1] != 6) return invalid_value;
@@ -118,61 +166,74 @@ CUresult cuModuleLoadDataEx(CUmodule *m, const void *ptx, unsigned int n, CUjit_
     strncpy(v[0], "no .version", (size_t)v[1]);
     return 218;
   }
-  static struct CUmod_st module = {module_kind};
+  static struct CUmod_st module;
+  memset(&module, 0, sizeof module);
+  module.kind = module_kind;
   *m = &module;
-  return 0;
+  return parse(&module, ptx) ? 0 : 218;
 }
 CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   CURRENT;
-  int i = !strcmp(name, "add") ? 0 : !strcmp(name, "fault") ? 1 : -1;
-  if (m->kind != module_kind || i < 0) return not_found;
-  *f = &functions[i];
-  return 0;
+  if (m->kind != module_kind) return invalid_handle;
+  for (int i = 0; i < m->functions; i++) {
+    if (!strcmp(m->f[i].name, name)) {
+      *f = &m->f[i];
+      return 0;
+    }
+  }
+  return not_found;
 }
 CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) { CURRENT; if (a != 8) return invalid_value; f->shared = v; return 0; }
 
-// add adds a number to every element that the grid covers; fault is a kernel that writes where it must not.
-static CUresult run_kernel(CUfunction f, unsigned int grid, unsigned int block, const char *args, size_t bytes) {
-  if (f->number == 1) {
+// add adds a number to every element that the grid covers, which begins at an address. add_map takes a struct of 128
+// bytes first and adds the first word of it as well. fault writes where it must not.
+static CUresult run_kernel(CUfunction f, unsigned int grid, unsigned int block, const char *bank) {
+  if (!strcmp(f->name, "fault")) {
     sticky = illegal_address; // the call that started it succeeds
     return 0;
   }
-  struct { CUdeviceptr p; unsigned int value; } a;
-  if (bytes < 12) return invalid_value;
-  memcpy(&a, args, 12);
-  for (unsigned int i = 0; i < grid * block; i++) ((unsigned int *)(uintptr_t)a.p)[i] += a.value;
+  CUdeviceptr p;
+  unsigned int value, more = 0;
+  int i = !strcmp(f->name, "add_map");
+  if (i) memcpy(&more, bank + f->at[0], 4);
+  memcpy(&p, bank + f->at[i], 8);
+  memcpy(&value, bank + f->at[i + 1], 4);
+  // Like a kernel that finds nothing to do: no error.
+  if (i && !p) return 0;
+  for (unsigned int j = 0; j < grid * block; j++) ((unsigned int *)(uintptr_t)p)[j] += value + more;
   return 0;
 }
 
-static CUresult unpack(void **extra, char **args, size_t *bytes) {
-  if (!extra || extra[0] != (void *)1 || extra[2] != (void *)2 || extra[4] != (void *)0) return invalid_value;
-  *args = extra[1];
-  *bytes = *(size_t *)extra[3];
+// fill_bank places the parameters: from one pointer each, or from a packed buffer, which begins where the parameters do.
+static CUresult fill_bank(char *bank, CUfunction f, void **params, void **extra) {
+  memset(bank, 0, bank_bytes);
+  if (!params == !extra) return invalid_value;
+  if (params) {
+    for (int i = 0; i < f->params; i++) memcpy(bank + f->at[i], params[i], f->size[i]);
+    return 0;
+  }
+  if (extra[0] != (void *)1 || extra[2] != (void *)2 || extra[4] != (void *)0) return invalid_value;
+  memcpy(bank + f->base, extra[1], *(size_t *)extra[3]);
   return 0;
 }
 
 CUresult cuLaunchKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx, unsigned int by, unsigned int bz, unsigned int shared, CUstream s, void **params, void **extra) {
   STREAM(s);
-  char *args;
-  size_t bytes;
-  if (params || f->kind != function_kind || (int)shared > f->shared || unpack(extra, &args, &bytes)) return invalid_value;
-  return run_kernel(f, gx * gy * gz, bx * by * bz, args, bytes);
+  char bank[bank_bytes];
+  if (f->kind != function_kind || (int)shared > f->shared || fill_bank(bank, f, params, extra)) return invalid_value;
+  return run_kernel(f, gx * gy * gz, bx * by * bz, bank);
 }
 
 CUresult cuGraphCreate(CUgraph *g, unsigned int flags) { CURRENT; *g = make(sizeof **g, graph_kind); return flags; }
 CUresult cuGraphDestroy(CUgraph g) { CURRENT; return drop(g, graph_kind); }
 
 static CUresult put_kernel(work *w, const CUDA_KERNEL_NODE_PARAMS *p) {
-  char *args;
-  if (p->kernelParams || p->kern || !p->func || p->func->kind != function_kind || (int)p->sharedMemBytes > p->func->shared) return invalid_value;
+  if (p->kern || !p->func || p->func->kind != function_kind || (int)p->sharedMemBytes > p->func->shared) return invalid_value;
   w->copy = 0;
   w->f = p->func;
   w->grid = p->gridDimX * p->gridDimY * p->gridDimZ;
   w->block = p->blockDimX * p->blockDimY * p->blockDimZ;
-  CUresult r = unpack(p->extra, &args, &w->bytes);
-  if (r || w->bytes > sizeof w->args) return invalid_value;
-  memcpy(w->args, args, w->bytes);
-  return 0;
+  return fill_bank(w->bank, p->func, p->kernelParams, p->extra);
 }
 
 static CUresult put_copy(work *w, const CUDA_MEMCPY3D *p, CUcontext ctx) {
@@ -232,7 +293,7 @@ CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
       memmove((void *)(uintptr_t)w->m.dstDevice, src, w->m.WidthInBytes);
       continue;
     }
-    CUresult r = run_kernel(w->f, w->grid, w->block, w->args, w->bytes);
+    CUresult r = run_kernel(w->f, w->grid, w->block, w->bank);
     if (r) return r;
   }
   return 0;
