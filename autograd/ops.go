@@ -141,12 +141,6 @@ func (t *Tape) Dropout(x *Var, p float64, seed uint64, offset uint32) *Var {
 	return y
 }
 
-// RowMap picks rows: Index [n] names the source row of each output row, Inverse [rows] the output row of each
-// source row, or -1. Each source row is picked at most once.
-type RowMap struct {
-	Index, Inverse *tensor.Tensor
-}
-
 // Gather picks rows of x [R, D].
 func (t *Tape) Gather(x *Var, m RowMap) *Var {
 	_, d := rowsCols(x.Value)

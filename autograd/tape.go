@@ -18,6 +18,7 @@ type Tape struct {
 	touched []*Var // parameters whose uses were counted since the last backward
 	vars    [][]Var
 	next    int
+	inverse []int32 // host memory that RowMap uses again
 }
 
 type mode uint8

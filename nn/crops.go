@@ -147,16 +147,11 @@ func (v *ViT) fillLayout(l *Layout) error {
 	l.tokenOf = make([]int32, 0, l.Patches)
 	l.addOf = make([]int32, 0, l.Tokens)
 	l.cropOf = make([]int32, 0, l.Tokens)
-	clsInverse := make([]int32, l.Tokens)
-	for i := range clsInverse {
-		clsInverse[i] = -1
-	}
 	for gi := range l.Groups {
 		q := &l.Groups[gi]
 		for b := 0; b < q.Batch; b++ {
 			start := int32(len(l.addOf))
 			l.Seqs.Host = append(l.Seqs.Host, start)
-			clsInverse[start] = int32(len(l.cls))
 			l.cls = append(l.cls, start)
 			for range l.Prefix + q.Patches() {
 				l.cropOf = append(l.cropOf, int32(q.FirstCrop+b))
@@ -183,7 +178,7 @@ func (v *ViT) fillLayout(l *Layout) error {
 	starts, rows := invert(l.addOf, l.table)
 	up := uploader{v: v}
 	l.Seqs.Starts = up.i32(l.Seqs.Host)
-	l.clsRows = autograd.RowMap{Index: up.i32(l.cls), Inverse: up.i32(clsInverse)}
+	l.clsRows = up.rowMap(l.cls, l.Tokens)
 	l.patchMap = autograd.RowMap{Index: up.i32(l.patchOf), Inverse: up.i32(l.tokenOf)}
 	l.add, l.addStarts, l.addRows = up.i32(l.addOf), up.i32(starts), up.i32(rows)
 	if v.Config.RoPE.Theta > 0 {
@@ -247,13 +242,14 @@ func (u *uploader) i32(host []int32) *tensor.Tensor {
 	if u.err != nil {
 		return nil
 	}
-	t, err := tensor.New(u.v.backend.Allocator(), tensor.I32, len(host))
-	if err != nil {
-		u.err = err
-		return nil
-	}
-	if len(host) > 0 {
-		u.v.backend.Upload(t, tensor.FromI32(host, len(host)))
-	}
+	var t *tensor.Tensor
+	t, u.err = kernels.FromHost(u.v.backend, tensor.FromI32(host, len(host)))
 	return t
+}
+
+func (u *uploader) rowMap(rows []int32, n int) (m autograd.RowMap) {
+	if u.err == nil {
+		m, u.err = autograd.NewRowMap(u.v.backend, rows, n)
+	}
+	return m
 }

@@ -84,8 +84,7 @@ func (in *passInputs) fill() {
 	if len(s.scales) == 0 {
 		return
 	}
-	all := in.t.A.New(tensor.F32, len(s.scales))
-	in.v.backend.Upload(all, tensor.FromF32(s.scales, len(s.scales)))
+	all := kernels.FromHostIn(in.t.A, in.v.backend, tensor.FromF32(s.scales, len(s.scales)))
 	lo := 0
 	for branch, hi := range s.ends {
 		if hi > lo {
@@ -105,18 +104,8 @@ func (v *ViT) rowMap(t *autograd.Tape, l *Layout, rows []int32) *autograd.RowMap
 	if len(rows) > 0 && &rows[0] == &l.cls[0] && len(rows) == len(l.cls) {
 		return &l.clsRows
 	}
-	s := &v.scratch
-	s.inverse = s.inverse[:0]
-	for i := 0; i < l.Tokens; i++ {
-		s.inverse = append(s.inverse, -1)
-	}
-	for i, r := range rows {
-		if s.inverse[r] >= 0 {
-			panic("nn: Options.Rows names a row twice")
-		}
-		s.inverse[r] = int32(i)
-	}
-	return &autograd.RowMap{Index: v.upload(t, rows), Inverse: v.upload(t, s.inverse)}
+	m := t.RowMap(rows, l.Tokens)
+	return &m
 }
 
 // block makes the inputs of block i.
@@ -210,8 +199,7 @@ func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bo
 		}
 	}
 	b.pick = in.v.rowMap(in.t, l, s.rows)
-	b.scale = in.t.A.New(tensor.F32, len(s.scales))
-	in.v.backend.Upload(b.scale, tensor.FromF32(s.scales, len(s.scales)))
+	b.scale = kernels.FromHostIn(in.t.A, in.v.backend, tensor.FromF32(s.scales, len(s.scales)))
 	if !attention {
 		return
 	}

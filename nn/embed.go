@@ -201,7 +201,7 @@ func (v *ViT) masks(t *autograd.Tape, l *Layout, groups []Group) *maskTables {
 // scratch is host memory that forward passes reuse.
 type scratch struct {
 	patchOf, tokenOf, index, masked []int32
-	rows, inverse                   []int32
+	rows                            []int32
 	two                             [2]int32
 	starts                          []int32
 	scales, crops                   []float32
@@ -213,9 +213,5 @@ type scratch struct {
 
 // upload copies an index table into the arena.
 func (v *ViT) upload(t *autograd.Tape, host []int32) *tensor.Tensor {
-	x := t.A.New(tensor.I32, len(host))
-	if len(host) > 0 {
-		v.backend.Upload(x, tensor.FromI32(host, len(host)))
-	}
-	return x
+	return kernels.FromHostIn(t.A, v.backend, tensor.FromI32(host, len(host)))
 }

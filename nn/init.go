@@ -50,9 +50,9 @@ func (ps *Params) Init(b kernels.Backend, seed uint64, match func(*Param) bool) 
 				<-slots
 			})
 		default:
-			host := tensor.Zeros(v.DType(), v.Len())
+			host := tensor.Zeros(v.DType(), v.Shape()...)
 			p.Init.draw(host, seed, p.Name)
-			b.Upload(v.Reshape(v.Len()), host)
+			b.Upload(v, host)
 		}
 	}
 	wait.Wait()

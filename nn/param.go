@@ -170,7 +170,7 @@ func (w *Weight) allocGrad(alloc tensor.Allocator) error {
 	m := w.Master
 	buf, err := alloc.Alloc(m.NumBytes())
 	if err != nil {
-		return &tensor.OutOfMemory{Device: alloc.Device(), Requested: m.NumBytes(), Free: -1, Cause: err}
+		return tensor.AllocationFailed(alloc.Device(), m.NumBytes(), err)
 	}
 	w.gradient = buf
 	w.Grad = tensor.Over(buf, 0, m.DType(), m.Shape()...)

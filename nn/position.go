@@ -3,6 +3,7 @@ package nn
 import (
 	"math"
 
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -23,20 +24,19 @@ func (v *ViT) resample(q *GroupLayout) *tensor.Tensor {
 	if r, ok := v.resamples[key]; ok {
 		return r
 	}
-	dtype := v.CLS.Master.DType()
+	rows, cols := q.GridH*q.GridW, m*m
 	var host *tensor.Tensor
-	if dtype == tensor.F64 {
+	if v.CLS.Master.DType() == tensor.F64 {
 		w := resampleMatrix[float64](v.Config.Interpolation, m, q.GridH, q.GridW)
-		host = tensor.FromF64(w, len(w))
+		host = tensor.FromF64(w, rows, cols)
 	} else {
 		w := ResampleMatrix(v.Config.Interpolation, m, q.GridH, q.GridW)
-		host = tensor.FromF32(w, len(w))
+		host = tensor.FromF32(w, rows, cols)
 	}
-	r, err := tensor.New(v.backend.Allocator(), dtype, q.GridH*q.GridW, m*m)
+	r, err := kernels.FromHost(v.backend, host)
 	if err != nil {
-		panic(&tensor.OutOfMemory{Device: v.backend.Allocator().Device(), Requested: host.NumBytes(), Free: -1, Cause: err})
+		panic(err)
 	}
-	v.backend.Upload(r.Reshape(host.Len()), host)
 	if v.resamples == nil {
 		v.resamples = map[gridKey]*tensor.Tensor{}
 	}

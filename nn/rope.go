@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -22,11 +23,10 @@ func (v *ViT) rope(l *Layout) ropeTable {
 	}
 	half := v.Config.Dim / v.Config.Heads / 2
 	up := func(host []float64) *tensor.Tensor {
-		x, err := tensor.New(v.backend.Allocator(), v.statType(), l.ropeRows, half)
+		x, err := kernels.FromHost(v.backend, v.floats(host, l.ropeRows, half))
 		if err != nil {
-			panic(&tensor.OutOfMemory{Device: v.backend.Allocator().Device(), Requested: 4 * len(host), Free: -1, Cause: err})
+			panic(err)
 		}
-		v.uploadFloats(x, host)
 		return x
 	}
 	v.fillRope(l, nil)
@@ -44,10 +44,9 @@ func (v *ViT) randomRope(t *autograd.Tape, l *Layout, d Draw, block int) ropeTab
 		return tensor.NewRand(d.Seed, d.Step, uint32(block+1)<<16|uint32(group), ropePurpose)
 	})
 	half := v.Config.Dim / v.Config.Heads / 2
-	r := ropeTable{t.A.New(v.statType(), l.ropeRows, half), t.A.New(v.statType(), l.ropeRows, half)}
-	v.uploadFloats(r.cos, v.scratch.cos)
-	v.uploadFloats(r.sin, v.scratch.sin)
-	return r
+	cos := kernels.FromHostIn(t.A, v.backend, v.floats(v.scratch.cos, l.ropeRows, half))
+	sin := kernels.FromHostIn(t.A, v.backend, v.floats(v.scratch.sin, l.ropeRows, half))
+	return ropeTable{cos, sin}
 }
 
 func (v *ViT) statType() tensor.DType {
@@ -57,17 +56,17 @@ func (v *ViT) statType() tensor.DType {
 	return tensor.F32
 }
 
-func (v *ViT) uploadFloats(dst *tensor.Tensor, host []float64) {
-	if dst.DType() == tensor.F64 {
-		v.backend.Upload(dst, tensor.FromF64(host, dst.Shape()...))
-		return
+// floats returns values as a host matrix of the type of row statistics. It is valid until the next call.
+func (v *ViT) floats(host []float64, rows, cols int) *tensor.Tensor {
+	if v.statType() == tensor.F64 {
+		return tensor.FromF64(host, rows, cols)
 	}
 	s := &v.scratch
 	s.scales = s.scales[:0]
 	for _, x := range host {
 		s.scales = append(s.scales, float32(x))
 	}
-	v.backend.Upload(dst, tensor.FromF32(s.scales, dst.Shape()...))
+	return tensor.FromF32(s.scales, rows, cols)
 }
 
 // augments reports whether training moves the coordinates.

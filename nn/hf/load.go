@@ -52,7 +52,7 @@ const viewBytes = 64 << 10
 // error of what else ends the program when the file is cut off.
 func (c *Checkpoint) BuildViews(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) {
 	shown := map[string]bool{}
-	if b.Backend.Allocator().Device().Kind == tensor.CPU {
+	if kernels.OnHost(b.Backend) {
 		b.Stored = func(name string) *tensor.Tensor {
 			e := c.view.entries[name]
 			if e == nil || e.info.NumBytes() < viewBytes || e.info.DType != safetensors.Of(b.DType) {

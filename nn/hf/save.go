@@ -59,16 +59,8 @@ func paramTensor(b kernels.Backend, s spec, p *nn.Param, d safetensors.DType) (s
 		return safetensors.Tensor{Name: s.name, DType: d, Shape: s.shape, Write: func(io.Writer) error { return nil }}, nil
 	}
 	v := p.Value()
-	if v.Device().Kind == tensor.CPU {
-		return safetensors.FromTensorAs(s.name, v, d)
-	}
 	return safetensors.Tensor{Name: s.name, DType: d, Shape: s.shape, Write: func(w io.Writer) error {
-		host, err := tensor.New(tensor.Host, v.DType(), v.Shape()...)
-		if err != nil {
-			return err
-		}
-		b.Download(host, v)
-		t, err := safetensors.FromTensorAs(s.name, host, d)
+		t, err := safetensors.FromTensorAs(s.name, kernels.ToHost(b, v), d)
 		if err != nil {
 			return err
 		}

@@ -88,8 +88,7 @@ func share(got, want []int32) float64 {
 
 // unitRows is x with rows of norm 1, on the device.
 func unitRows(b kernels.Backend, a *tensor.Arena, x *tensor.Tensor) *tensor.Tensor {
-	in := a.New(tensor.F32, x.Shape()...)
-	b.Upload(in, x)
+	in := kernels.FromHostIn(a, b, x)
 	out, norm := a.New(tensor.F32, x.Shape()...), a.New(tensor.F32, x.Dim(0))
 	b.L2Normalize(out, norm, in, 1e-12)
 	a.Free(norm)

@@ -184,9 +184,7 @@ func (l *Linear) standardised(b kernels.Backend, a *tensor.Arena, x *tensor.Tens
 		j := i % l.Dim
 		out[i] = float32((float64(v) - l.Mean[j]) / l.Std[j])
 	}
-	dev := a.New(tensor.F32, x.Shape()...)
-	b.Upload(dev, host)
-	return dev
+	return kernels.FromHostIn(a, b, host)
 }
 
 // Classify returns the class of every row; of equal scores the smaller class.
