@@ -54,16 +54,16 @@ func wideOutput(g *kernels.Gemm) bool {
 
 func (b *Backend) gemmV2(g *kernels.Gemm) {
 	p := planV2(g.M, g.N, g.K, b.info.SMs)
-	partial := b.partial(g, p.splits)
+	partial := b.partial(g, p.Splits)
 	b.args.reset()
-	b.gemmArgs(g, partial, p.part)
-	grid := [3]int{ceil(g.N, v2Tile), ceil(g.M, v2Tile), p.splits}
+	b.gemmArgs(g, partial, p.Part)
+	grid := [3]int{ceil(g.N, v2Tile), ceil(g.M, v2Tile), p.Splits}
 	b.run("gemm", "gemm_v2_"+letter(g.TransA)+letter(g.TransB), grid, [3]int{128, 1, 1}, v2Shared)
 	b.gemmFinish(g, partial, p)
 }
 
 func (b *Backend) gemmV3(g *kernels.Gemm) {
-	p := planV3(g.M, g.N, g.K, b.info.SMs)
+	p := PlanGemmV3(g.M, g.N, g.K, b.info.SMs)
 	_, lda := kernels.Matrix(g.A)
 	_, ldb := kernels.Matrix(g.B)
 	// A box is 128 bytes wide. Where k is contiguous it holds the whole tile, else 64 rows (of k) of 64 columns.
@@ -76,7 +76,7 @@ func (b *Backend) gemmV3(g *kernels.Gemm) {
 		b.queue.Fail(err)
 		return words[:]
 	}
-	partial := b.partial(g, p.splits)
+	partial := b.partial(g, p.Splits)
 	b.args.reset()
 	if g.TransA {
 		b.args.bytes(64, box(g.A, g.ACol, lda, g.K, g.M, v3TileM, false))
@@ -84,16 +84,16 @@ func (b *Backend) gemmV3(g *kernels.Gemm) {
 		b.args.bytes(64, box(g.A, g.ACol, lda, g.M, g.K, v3TileM, true))
 	}
 	if g.TransB {
-		b.args.bytes(64, box(g.B, g.BCol, ldb, g.N, g.K, p.tileN, true))
+		b.args.bytes(64, box(g.B, g.BCol, ldb, g.N, g.K, p.TileN, true))
 	} else {
-		b.args.bytes(64, box(g.B, g.BCol, ldb, g.K, g.N, p.tileN, false))
+		b.args.bytes(64, box(g.B, g.BCol, ldb, g.K, g.N, p.TileN, false))
 	}
-	b.gemmArgs(g, partial, p.part)
+	b.gemmArgs(g, partial, p.Part)
 	name := "gemm_v3_256"
-	if p.tileN == 128 {
+	if p.TileN == 128 {
 		name = "gemm_v3_128"
 	}
-	b.run("gemm_sm90", name, [3]int{min(p.items, b.info.SMs), 1, 1}, [3]int{384, 1, 1}, v3Shared(p.tileN))
+	b.run("gemm_sm90", name, [3]int{min(p.Items, b.info.SMs), 1, 1}, [3]int{384, 1, 1}, v3Shared(p.TileN))
 	b.gemmFinish(g, partial, p)
 }
 
@@ -106,13 +106,13 @@ func (b *Backend) partial(g *kernels.Gemm, splits int) *tensor.Tensor {
 }
 
 // gemmFinish adds the parts up in order.
-func (b *Backend) gemmFinish(g *kernels.Gemm, partial *tensor.Tensor, p gemmPlan) {
+func (b *Backend) gemmFinish(g *kernels.Gemm, partial *tensor.Tensor, p GemmPlan) {
 	if partial == nil {
 		return
 	}
 	b.args.reset()
-	b.gemmArgs(g, partial, p.part)
-	b.args.i32(p.splits)
+	b.gemmArgs(g, partial, p.Part)
+	b.args.i32(p.Splits)
 	if wideOutput(g) {
 		b.each("gemm", "gemm_finishv", g.M*g.N, 4)
 	} else {

@@ -20,14 +20,15 @@ func v3Shared(tileN int) int {
 	return stages*((v3TileM+tileN)*v3TileK*2+16) + 8*4096 + 16
 }
 
-// gemmPlan is how a product is cut. It depends on the shape and the device only, so that the same product has the
-// same bits every time.
-type gemmPlan struct {
-	tileN  int
-	splits int // parts of K, summed by a second kernel
-	part   int // K of a part, a multiple of the depth of a tile
-	items  int // tiles times splits
-	clocks int // estimated, version 3
+// GemmPlan is how a product is tiled. It depends on the shape and the number of multiprocessors only, so that the same
+// product has the same bits every time.
+type GemmPlan struct {
+	TileN  int // columns of a tile
+	Splits int // parts of K, summed by a second kernel
+	Part   int // K of a part, a multiple of the depth of a tile
+	Items  int // tiles times splits
+	// Micros is the time that the model of gemm_model.go expects, in microseconds; 0 before version 3.
+	Micros float64
 }
 
 func ceil(a, b int) int { return (a + b - 1) / b }
@@ -40,52 +41,33 @@ func cut(k, tileK, splits int) (parts, part int) {
 
 // planV2 cuts K where the output has fewer tiles than the device runs blocks (two on a multiprocessor), into parts
 // of no less than 1,024.
-func planV2(m, n, k, sms int) gemmPlan {
-	p := gemmPlan{tileN: v2Tile}
+func planV2(m, n, k, sms int) GemmPlan {
+	p := GemmPlan{TileN: v2Tile}
 	tiles := ceil(m, v2Tile) * ceil(n, v2Tile)
-	p.splits, p.part = cut(k, v2TileK, max(min(2*sms/tiles, k/1024), 1))
-	p.items = tiles * p.splits
+	p.Splits, p.Part = cut(k, v2TileK, max(min(2*sms/tiles, k/1024), 1))
+	p.Items = tiles * p.Splits
 	return p
 }
 
-// Clocks of version 3 on one multiprocessor, by arithmetic from the rates of a Hopper chip and not measured yet.
-const (
-	// One step of 64 in K. The tensor cores do 4,096 FLOPs a clock: 1,024 and 512 clocks. Shared memory moves 128 bytes
-	// a clock: a step writes 48 KiB and reads 80 for a tile of 128x256, 32 and 48 KiB for 128x128.
-	step256 = 1024
-	step128 = 640
-	// To finish a tile: 32 rounds a warp, two warps a scheduler, about 50 instructions each.
-	finishTile = 3200
-	// To start a kernel, and bytes of memory the whole device moves in a clock.
-	startKernel = 5000
-	bytesClock  = 1700
-)
-
-// planV3 takes the tile and the number of parts with the least estimated time: waves of tiles over the
-// multiprocessors, where a partly filled last wave costs as much as a full one, and for parts of K the second kernel.
-func planV3(m, n, k, sms int) gemmPlan {
-	var best gemmPlan
+// PlanGemmV3 chooses the tile and the number of parts of K with the least expected time.
+func PlanGemmV3(m, n, k, sms int) GemmPlan {
+	var best GemmPlan
 	for _, tileN := range []int{256, 128} {
 		tiles := ceil(m, v3TileM) * ceil(n, tileN)
 		for splits := 1; splits <= max(1, min(2*sms/tiles, k/512)); splits++ {
-			p := gemmPlan{tileN: tileN}
-			p.splits, p.part = cut(k, v3TileK, splits)
-			p.items = tiles * p.splits
-			waves, steps := ceil(p.items, sms), ceil(min(p.part, k), v3TileK)
-			if tileN == 256 {
-				p.clocks = waves * (steps*step256 + finishTile)
-			} else {
-				// Two warpgroups take turns: one finishes while the other multiplies.
-				multiply := steps * step128
-				p.clocks = waves*max(multiply, (multiply+finishTile)/2) + finishTile
-			}
-			if p.splits > 1 {
-				p.clocks += startKernel + m*n*4*(p.splits+1)/bytesClock
-			}
-			if best.items == 0 || p.clocks < best.clocks {
+			if p := GemmV3Tiles(m, n, k, sms, tileN, splits); best.Items == 0 || p.Micros < best.Micros {
 				best = p
 			}
 		}
 	}
 	return best
+}
+
+// GemmV3Tiles is the plan of a product on tiles of 128 x tileN with K cut into at most splits parts.
+func GemmV3Tiles(m, n, k, sms, tileN, splits int) GemmPlan {
+	p := GemmPlan{TileN: tileN}
+	p.Splits, p.Part = cut(k, v3TileK, splits)
+	p.Items = ceil(m, v3TileM) * ceil(n, tileN) * p.Splits
+	p.Micros = gemmMicros(p, m, n, k, sms)
+	return p
 }
