@@ -303,7 +303,7 @@ func TestOutOfMemory(t *testing.T) {
 	limit := &limited{Allocator: b.Allocator(), left: 64 << 10}
 	tr.tape.A = tensor.NewArena(limit)
 	_, err := tr.Step(batches(&s, 0))
-	if err == nil || !strings.Contains(err.Error(), "batch_size_per_gpu") {
+	if err == nil || !strings.Contains(err.Error(), "out of memory") {
 		t.Fatalf("error %v", err)
 	}
 	limit.left += 1 << 30
@@ -347,13 +347,13 @@ func TestWatch(t *testing.T) {
 		{"everything", Metrics{FeatureStd: .01, PrototypeEntropy: .1}, false, []string{"few prototypes", "same feature"}},
 	} {
 		w.judge(&c.m, c.sinkhorn)
-		if len(c.m.Warnings) != len(c.want) {
-			t.Errorf("%s: warnings %q", c.name, c.m.Warnings)
+		if len(c.m.Collapses) != len(c.want) {
+			t.Errorf("%s: warnings %q", c.name, c.m.Collapses)
 			continue
 		}
 		for i, want := range c.want {
-			if !strings.Contains(c.m.Warnings[i], want) {
-				t.Errorf("%s: warning %q does not say %q", c.name, c.m.Warnings[i], want)
+			if !strings.Contains(c.m.Collapses[i].String(), want) {
+				t.Errorf("%s: warning %q does not say %q", c.name, c.m.Collapses[i], want)
 			}
 		}
 	}

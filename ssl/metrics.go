@@ -23,6 +23,6 @@ type Metrics struct {
 	PrototypeEntropy, TargetEntropy float64
 	// KL is the mean divergence KL(teacher ‖ student) over the DINO pairs, in nats.
 	KL float64
-	// Warnings say what is wrong, the likely cause and what to change.
-	Warnings []string
+	// Collapses are the signs of collapse at a watched step.
+	Collapses []Collapse
 }

@@ -13,17 +13,38 @@ type NonFiniteError struct {
 	Step  int      // index of the last step
 	Count int      // consecutive steps
 	Parts []string // what was not finite: loss parts, or "gradient"
-	Cause string   // the diagnosis, with a remedy
+	Cause NonFiniteCause
+	// Parameter is the name of a parameter that is not finite, if Cause is NonFiniteWeights.
+	Parameter string
+	// DType is the type of the activations.
+	DType tensor.DType
 }
 
+// NonFiniteCause says where the first values that are not finite came from.
+type NonFiniteCause int
+
+// Causes of a NonFiniteError.
+const (
+	NonFiniteImages      NonFiniteCause = iota // the images of the batch
+	NonFiniteWeights                           // the weights
+	NonFiniteActivations                       // neither: the activations overflow
+)
+
 func (e *NonFiniteError) Error() string {
+	cause := "images and weights are finite: the activations overflow"
+	switch e.Cause {
+	case NonFiniteImages:
+		cause = "the images themselves hold NaN or infinity"
+	case NonFiniteWeights:
+		cause = "the weights of " + e.Parameter + " hold NaN or infinity"
+	}
 	return fmt.Sprintf("step %d: %s not finite for %d steps in a row: %s; the weights are those before these steps",
-		e.Step, strings.Join(e.Parts, ", "), e.Count, e.Cause)
+		e.Step, strings.Join(e.Parts, ", "), e.Count, cause)
 }
 
 // diagnose looks for what made the step fail.
 func (t *Trainer) diagnose(batch Batch, m *Metrics) error {
-	e := &NonFiniteError{Step: t.steps, Count: t.bad}
+	e := &NonFiniteError{Step: t.steps, Count: t.bad, DType: t.dtype, Cause: NonFiniteActivations}
 	for _, p := range []struct {
 		name  string
 		value float64
@@ -35,15 +56,10 @@ func (t *Trainer) diagnose(batch Batch, m *Metrics) error {
 	if len(e.Parts) == 0 {
 		e.Parts = []string{"gradient"}
 	}
-	switch {
-	case !allFinite(batch.Globals) || !allFinite(batch.Locals):
-		e.Cause = "the images themselves hold NaN or infinity; check dataset.mean, dataset.std and the files"
-	case t.badParameter() != "":
-		e.Cause = "the weights of " + t.badParameter() + " hold NaN or infinity; the weights the run started from are damaged"
-	case t.dtype == tensor.BF16:
-		e.Cause = "images and weights are finite: the activations overflow; lower train.lr, set train.clip_grad=3, lengthen train.warmup_iterations, or set distribution.mixed_precision=no"
-	default:
-		e.Cause = "images and weights are finite: the activations overflow; lower train.lr, set train.clip_grad=3, or lengthen train.warmup_iterations"
+	if !allFinite(batch.Globals) || !allFinite(batch.Locals) {
+		e.Cause = NonFiniteImages
+	} else if e.Parameter = t.badParameter(); e.Parameter != "" {
+		e.Cause = NonFiniteWeights
 	}
 	return e
 }

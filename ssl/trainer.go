@@ -216,7 +216,7 @@ func (t *Trainer) planLosses() error {
 	m := s.maskSettings()
 	most := m.MaxPatches(2 * s.Batch)
 	if most == 0 {
-		return fmt.Errorf("training settings: no patch is ever masked with %d crops of %dx%d patches, probability %v and ratio up to %v; raise ibot.mask_ratio_min_max",
+		return fmt.Errorf("training settings: no patch is ever masked with %d crops of %dx%d patches, probability %v and ratio up to %v; the ratio must be larger",
 			2*s.Batch, m.GridH, m.GridW, m.Probability, m.Ratio[1])
 	}
 	if s.IBOT.Head != nil {

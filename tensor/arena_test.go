@@ -268,7 +268,7 @@ func TestArenaOutOfMemory(t *testing.T) {
 		if err.Requested != 4<<20 || err.InUse != 1<<20 || errors.Unwrap(err) == nil {
 			t.Errorf("%+v", err)
 		}
-		for _, want := range []string{"asked for 4 MiB", "1 MiB in use", "batch_size_per_gpu", "limit reached"} {
+		for _, want := range []string{"asked for 4 MiB", "1 MiB in use", "limit reached"} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q lacks %q", err, want)
 			}

@@ -22,9 +22,10 @@ type Allocator interface {
 	Free(*Buffer)
 }
 
-// OutOfMemory is the error of an allocator that has no more to give, and what an Arena panics with; CatchOutOfMemory
-// turns the panic back into an error. InUse is what the allocator, or else the arena, has handed out. Free is
-// negative where the device does not tell.
+// OutOfMemory is the error of an allocator that has no memory left, and what an Arena panics with; CatchOutOfMemory
+// turns the panic back into an error. Requested, InUse and Free are bytes: InUse is what the allocator, or else the
+// arena, has handed out, and Free is negative where the device does not tell. What to do about it is for the caller to
+// say, who knows what the memory was for.
 type OutOfMemory struct {
 	Device    Device
 	Requested int
@@ -38,7 +39,6 @@ func (e *OutOfMemory) Error() string {
 	if e.Free >= 0 {
 		msg += fmt.Sprintf(" and %d MiB free", e.Free>>20)
 	}
-	msg += "; lower train.batch_size_per_gpu or crops.local_crops_number, or set train.gradient_checkpointing_enable: true"
 	if e.Cause != nil {
 		msg += ": " + e.Cause.Error()
 	}
@@ -47,8 +47,8 @@ func (e *OutOfMemory) Error() string {
 
 func (e *OutOfMemory) Unwrap() error { return e.Cause }
 
-// AllocationFailed is the OutOfMemory in err, the error of an allocator asked for so many bytes, or one that tells err
-// as its cause.
+// AllocationFailed returns the OutOfMemory in err, which an allocator of device d returned for a request of the given
+// number of bytes, or else a new one that has err as its cause.
 func AllocationFailed(d Device, bytes int, err error) *OutOfMemory {
 	var e *OutOfMemory
 	if errors.As(err, &e) {

@@ -31,7 +31,7 @@ func New(alloc Allocator, dtype DType, shape ...int) (*Tensor, error) {
 func Zeros(dtype DType, shape ...int) *Tensor {
 	t, err := New(Host, dtype, shape...)
 	if err != nil {
-		panic(&OutOfMemory{Requested: Shape(shape).Len() * dtype.Size(), Free: -1, Cause: err})
+		panic(AllocationFailed(Host.Device(), Shape(shape).Len()*dtype.Size(), err))
 	}
 	clear(t.Bytes())
 	return t

@@ -79,6 +79,28 @@ type Unreadable struct {
 	Err   error
 }
 
+// UnreadableError is the error of Loader.Next when more samples cannot be decoded than the loader allows.
+type UnreadableError struct {
+	Samples  []Unreadable // by index
+	Of       int          // samples of the source
+	MaxShare float64      // the largest share of them that may be unreadable
+}
+
+// Error gives the numbers and the first ten samples.
+func (e *UnreadableError) Error() string {
+	const listed = 10
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d of %d images cannot be read, more than the allowed share of %g:", len(e.Samples), e.Of, e.MaxShare)
+	for i, u := range e.Samples {
+		if i == listed {
+			fmt.Fprintf(&text, "\n  and %d more", len(e.Samples)-listed)
+			break
+		}
+		fmt.Fprintf(&text, "\n  %v", u.Err)
+	}
+	return text.String()
+}
+
 // Loader yields batches in an order that depends on the seed, the source's length and the batch size alone: not on
 // workers, and on ranks only by which share each takes. One goroutine may use it at a time; Release may be called
 // from any.
@@ -220,17 +242,7 @@ func (l *Loader) check(s *slot) error {
 	if len(l.bad) == 0 || float64(len(l.bad)) <= l.cfg.MaxUnreadableShare*float64(n) && len(l.bad) < n {
 		return nil
 	}
-	const listed = 10
-	var text strings.Builder
-	for i, u := range l.Unreadable() {
-		if i == listed {
-			fmt.Fprintf(&text, "\n  and %d more", len(l.bad)-listed)
-			break
-		}
-		fmt.Fprintf(&text, "\n  %v", u.Err)
-	}
-	return fmt.Errorf("data: %d of %d images cannot be read, more than the allowed share of %g (dataset.max_unreadable_share):%s",
-		len(l.bad), n, l.cfg.MaxUnreadableShare, text.String())
+	return &UnreadableError{Samples: l.Unreadable(), Of: n, MaxShare: l.cfg.MaxUnreadableShare}
 }
 
 // Unreadable lists the samples found unreadable in the batches returned so far, by index.

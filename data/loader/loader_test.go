@@ -221,7 +221,7 @@ func TestTooManyUnreadable(t *testing.T) {
 			}
 		}
 		stopped = append(stopped, step)
-		for _, part := range []string{"3 of 40", "numbers#11: damaged", "numbers#30: damaged", "max_unreadable_share"} {
+		for _, part := range []string{"3 of 40", "numbers#11: damaged", "numbers#30: damaged", "allowed share of 0.05"} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("the error lacks %q: %v", part, err)
 			}

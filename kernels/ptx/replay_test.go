@@ -319,7 +319,7 @@ func TestOutOfMemory(t *testing.T) {
 	if diff := cmp.Diff(&tensor.OutOfMemory{Device: held.Device, Requested: 9 << 20, InUse: 10 << 20, Free: 6 << 20}, oom); diff != "" {
 		t.Error(diff)
 	}
-	for _, part := range []string{"asked for 9 MiB", "10 MiB in use", "6 MiB free", "train.batch_size_per_gpu", "train.gradient_checkpointing_enable", "crops.local_crops_number"} {
+	for _, part := range []string{"asked for 9 MiB", "10 MiB in use", "6 MiB free"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q lacks %q", err, part)
 		}

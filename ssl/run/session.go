@@ -362,9 +362,11 @@ func (s *session) record(m *ssl.Metrics) *Step {
 	if m.Skipped {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("step %d was skipped: its loss or a gradient is not finite; nothing was updated", m.Step))
 	}
-	if len(m.Warnings) > 0 && m.Step-s.warnedAt >= max(s.c.Train.LogEvery, 100) {
+	if len(m.Collapses) > 0 && m.Step-s.warnedAt >= max(s.c.Train.LogEvery, 100) {
 		s.warnedAt = m.Step
-		r.Warnings = append(r.Warnings, m.Warnings...)
+		for _, c := range m.Collapses {
+			r.Warnings = append(r.Warnings, c.String()+": "+collapseAdvice[c.Kind])
+		}
 	}
 	s.summary.FinalLoss = &r.Loss
 	return r

@@ -35,7 +35,8 @@ func (o *Options) openDevice() (*device.Device, error) {
 
 // Train carries out a configuration. The run lies in FolderOf(c).
 //
-// When the context ends, a checkpoint of the steps done is written and the error is the context's. The
+// When the context ends, a checkpoint of the steps done is written and the error is the context's. Other errors name
+// the keys of the configuration that would help. The
 // summary is complete when the error is nil; it is never nil once training has begun.
 func Train(ctx context.Context, c *config.Config, o Options) (*Summary, error) {
 	if done, err := finished(c, o); done != nil || err != nil {
@@ -43,10 +44,10 @@ func Train(ctx context.Context, c *config.Config, o Options) (*Summary, error) {
 	}
 	s, err := start(ctx, c, o)
 	if err != nil {
-		return nil, err
+		return nil, advise(err)
 	}
 	defer s.close()
-	err = s.work(ctx)
+	err = advise(s.work(ctx))
 	if err != nil && !errors.Is(err, context.Canceled) {
 		s.say("ERROR", err.Error())
 	}

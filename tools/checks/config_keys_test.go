@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,4 +153,42 @@ func assignedTo(files []*ast.File) map[*ast.SelectorExpr]bool {
 		})
 	}
 	return left
+}
+
+// The rooms below ssl/run do not know the configuration: no message of theirs names one of its keys.
+func TestNoRoomBelowNamesAConfigurationKey(t *testing.T) {
+	var keys []string
+	for section := range reflect.TypeFor[config.Config]().Fields() {
+		for leaf := range section.Type.Fields() {
+			keys = append(keys, section.Tag.Get("json")+"."+leaf.Tag.Get("json"))
+		}
+	}
+	files := 0
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		room, _, _ := strings.Cut(path, "/")
+		if room == "tools" || room == "bench" || path == "ssl/config" || path == "ssl/run" {
+			continue
+		}
+		for _, name := range slices.Concat(p.GoFiles, p.IgnoredGoFiles) {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files++
+			ast.Inspect(f, func(n ast.Node) bool {
+				if s, ok := n.(*ast.BasicLit); ok && s.Kind == token.STRING {
+					for _, key := range keys {
+						if strings.Contains(s.Value, key) {
+							t.Errorf("%s/%s names %s: return a typed cause, and let ssl/run name the key", path, name, key)
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	if files < 100 {
+		t.Fatalf("only %d files were read", files)
+	}
 }

@@ -46,7 +46,7 @@ func (s *scratch) get(bytes int) []byte {
 		size = (size + 63) &^ 63
 		buf, err := tensor.Host.Alloc(size)
 		if err != nil {
-			panic(&tensor.OutOfMemory{Requested: size, Free: -1, Cause: err})
+			panic(tensor.AllocationFailed(tensor.Host.Device(), size, err))
 		}
 		s.buf = buf
 	}

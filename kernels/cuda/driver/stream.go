@@ -6,18 +6,19 @@ package driver
 import "C"
 
 import (
-	"fmt"
+	"errors"
 	"unsafe"
 
 	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+	"github.com/dino-mx/dmx/tensor"
 )
 
-// Pin reserves page-locked host memory.
+// Pin reserves page-locked host memory. The error is *tensor.OutOfMemory when the host has no more of it.
 func (d *Driver) Pin(bytes int) ([]byte, error) {
 	var p unsafe.Pointer
 	r := C.dmx_pin(d.ctx, &p, C.size_t(max(bytes, 1)))
 	if r == 2 { // the host's memory, not the device's
-		return nil, fmt.Errorf("the host cannot keep %d MiB locked in memory; lower train.batch_size_per_gpu or crops.local_crops_number, or give the process more memory", bytes>>20)
+		return nil, tensor.AllocationFailed(tensor.Host.Device(), bytes, errors.New("the system locks no more host memory for this process"))
 	}
 	if r != 0 {
 		return nil, failure("reserve page-locked host memory", r)
