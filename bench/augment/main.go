@@ -123,17 +123,24 @@ func newOurs(dir string) (*ours, error) {
 		return nil, err
 	}
 	crops, err := augment.NewMultiCrop(augment.Config{
-		Channels: 3, Global: augment.Crop{Number: 2, Size: 224, Scale: [2]float64{.4, 1}}, Local: augment.Crop{Number: 8, Size: 96, Scale: [2]float64{.05, .4}},
+		Channels: 3, Views: []augment.View{
+			{ViewSpec: data.ViewSpec{Name: "global", Role: data.Global, Count: 2, Height: 224, Width: 224}, Scale: [2]float64{.4, 1},
+				Blur: []float64{1, .1}, Solarise: []float64{0, .2, 0}},
+			{ViewSpec: data.ViewSpec{Name: "local", Role: data.Local, Count: 8, Height: 96, Width: 96}, Scale: [2]float64{.05, .4},
+				Blur: []float64{.5}},
+		},
 		HorizontalFlip: .5, JitterProb: .8, Brightness: .4, Contrast: .4, Saturation: .2, Hue: .1, GrayProb: .2,
-		BlurProb: [3]float64{1, .1, .5}, BlurSigma: [2]float64{.1, 2}, SolariseProb: .2,
-		Mean: []float64{.485, .456, .406}, Std: []float64{.229, .224, .225},
+		BlurSigma: [2]float64{.1, 2},
+		Mean:      []float64{.485, .456, .406}, Std: []float64{.229, .224, .225},
 	})
 	if err != nil {
 		return nil, err
 	}
 	o := &ours{source: src, crops: crops}
 	for _, v := range crops.Views() {
-		o.views = append(o.views, make([]float32, 3*v.Height*v.Width))
+		for range v.Count {
+			o.views = append(o.views, make([]float32, 3*v.Height*v.Width))
+		}
 	}
 	return o, nil
 }

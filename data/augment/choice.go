@@ -27,14 +27,10 @@ type choice struct {
 	solarise     bool
 }
 
-// draw makes the choices for view v of an image, in the order of the fields.
-func (c *Config) draw(r *tensor.Rand, v, height, width int) choice {
-	scale, blur := c.Local.Scale, c.BlurProb[2]
-	if v < c.Global.Number {
-		scale, blur = c.Global.Scale, c.BlurProb[min(v, 1)]
-	}
+// draw makes the choices for view i of a kind, in the order of the fields.
+func (c *Config) draw(r *tensor.Rand, v *View, i, height, width int) choice {
 	var d choice
-	d.box = randomBox(r, height, width, scale)
+	d.box = randomBox(r, height, width, v.Scale)
 	d.flipX = r.Bool(c.HorizontalFlip)
 	d.flipY = r.Bool(c.VerticalFlip)
 	if d.jitter = r.Bool(c.JitterProb); d.jitter {
@@ -52,10 +48,10 @@ func (c *Config) draw(r *tensor.Rand, v, height, width int) choice {
 		d.gamma = r.Uniform(c.GammaRange[0], c.GammaRange[1])
 	}
 	d.grey = r.Bool(c.GrayProb)
-	if r.Bool(blur) {
+	if r.Bool(of(v.Blur, i)) {
 		d.sigma = r.Uniform(c.BlurSigma[0], c.BlurSigma[1])
 	}
-	d.solarise = v == 1 && v < c.Global.Number && r.Bool(c.SolariseProb)
+	d.solarise = r.Bool(of(v.Solarise, i))
 	return d
 }
 

@@ -1,7 +1,9 @@
 package augment
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dino-mx/dmx/data"
 )
@@ -15,18 +17,20 @@ const (
 	Bilinear               // triangle, support 1
 )
 
-// Crop is the geometry of a kind of view.
-type Crop struct {
-	Number int        // views of this kind
-	Size   int        // side of the view in pixels
-	Scale  [2]float64 // range of the crop's area over the image's area
+// View is a kind of view with what changes from kind to kind.
+type View struct {
+	data.ViewSpec
+	Scale [2]float64 // range of the crop's area over the image's area
+	// Blur and Solarise are the probabilities of a Gaussian blur and of inverting what is at or above half intensity,
+	// for the first view of the kind, the second, and so on. The last value serves the views behind it; none is 0.
+	Blur, Solarise []float64
 }
 
 // Config is the multi-crop augmentation of DINO. Probabilities are from 0 to 1.
 type Config struct {
-	Channels      int // of the images, and so of the views
-	Global, Local Crop
-	Filter        Filter
+	Channels int // of the images, and so of the views
+	Views    []View
+	Filter   Filter
 
 	HorizontalFlip, VerticalFlip float64 // probabilities
 
@@ -39,11 +43,7 @@ type Config struct {
 
 	GrayProb float64 // 3 channels only
 
-	// BlurProb is the probability of a Gaussian blur on global crop 1, on the other global crops, and on local crops.
-	BlurProb  [3]float64
-	BlurSigma [2]float64 // range of the standard deviation in pixels of the view
-
-	SolariseProb float64 // of inverting what is at or above half intensity, global crop 2 only
+	BlurSigma [2]float64 // range of the blur's standard deviation in pixels of the view
 
 	GammaProb  float64    // probability of a random gamma after the jitter
 	GammaRange [2]float64 // range of the gamma
@@ -52,26 +52,49 @@ type Config struct {
 	Mean, Std []float64
 }
 
+// check reports the first value of a kind of view that makes no sense.
+func (v *View) check() error {
+	switch {
+	case v.Role != data.Global && v.Role != data.Local:
+		return fmt.Errorf("%s views: role %s; only global and local views are made", v.Name, v.Role)
+	case v.Count < 1:
+		return fmt.Errorf("%d %s views, expected at least 1", v.Count, v.Name)
+	case min(v.Height, v.Width) < 1 || max(v.Height, v.Width) > 1<<13:
+		return fmt.Errorf("%s views of %d x %d pixels, expected 1 to %d", v.Name, v.Height, v.Width, 1<<13)
+	case !(v.Scale[0] > 0 && v.Scale[0] <= v.Scale[1] && v.Scale[1] <= 1):
+		return fmt.Errorf("scale %v of %s views, expected two rising numbers above 0 and at most 1", v.Scale, v.Name)
+	}
+	for _, p := range slices.Concat(v.Blur, v.Solarise) {
+		if !(p >= 0 && p <= 1) {
+			return fmt.Errorf("blur %v and solarise %v of %s views, expected probabilities from 0 to 1", v.Blur, v.Solarise, v.Name)
+		}
+	}
+	return nil
+}
+
+// of returns the probability for view i of a kind.
+func of(p []float64, i int) float64 {
+	if len(p) == 0 {
+		return 0
+	}
+	return p[min(i, len(p)-1)]
+}
+
 // check reports the first value that makes no sense.
 func (c *Config) check() error {
 	if c.Channels < 1 || c.Channels > data.MaxChannels {
 		return fmt.Errorf("%d channels, expected 1 to %d", c.Channels, data.MaxChannels)
 	}
-	if c.Global.Number < 1 {
-		return fmt.Errorf("%d global crops, expected at least 1", c.Global.Number)
+	if len(c.Views) == 0 {
+		return errors.New("no views, expected at least one kind")
 	}
-	for _, k := range []struct {
-		name string
-		crop Crop
-	}{{"global", c.Global}, {"local", c.Local}} {
-		switch crop := k.crop; {
-		case crop.Number < 0:
-			return fmt.Errorf("%d %s crops", crop.Number, k.name)
-		case crop.Number == 0:
-		case crop.Size < 1 || crop.Size > 1<<13:
-			return fmt.Errorf("%s crops of %d pixels, expected 1 to %d", k.name, crop.Size, 1<<13)
-		case !(crop.Scale[0] > 0 && crop.Scale[0] <= crop.Scale[1] && crop.Scale[1] <= 1):
-			return fmt.Errorf("scale %v of %s crops, expected two rising numbers above 0 and at most 1", crop.Scale, k.name)
+	blurs := false
+	for _, v := range c.Views {
+		if err := v.check(); err != nil {
+			return err
+		}
+		for _, p := range v.Blur {
+			blurs = blurs || p > 0
 		}
 	}
 	for _, p := range []struct {
@@ -80,16 +103,15 @@ func (c *Config) check() error {
 		most float64
 	}{
 		{"horizontal flip probability", c.HorizontalFlip, 1}, {"vertical flip probability", c.VerticalFlip, 1},
-		{"jitter probability", c.JitterProb, 1}, {"grey probability", c.GrayProb, 1}, {"solarise probability", c.SolariseProb, 1},
-		{"blur probability of global crop 1", c.BlurProb[0], 1}, {"blur probability of global crop 2", c.BlurProb[1], 1},
-		{"blur probability of local crops", c.BlurProb[2], 1}, {"gamma probability", c.GammaProb, 1},
+		{"jitter probability", c.JitterProb, 1}, {"grey probability", c.GrayProb, 1},
+		{"gamma probability", c.GammaProb, 1},
 		{"brightness", c.Brightness, 10}, {"contrast", c.Contrast, 10}, {"saturation", c.Saturation, 10}, {"hue", c.Hue, 0.5},
 	} {
 		if !(p.v >= 0 && p.v <= p.most) {
 			return fmt.Errorf("%s is %v, expected 0 to %v", p.name, p.v, p.most)
 		}
 	}
-	if blurs := max(c.BlurProb[0], c.BlurProb[1], c.BlurProb[2]) > 0; blurs && !(c.BlurSigma[0] > 0 && c.BlurSigma[0] <= c.BlurSigma[1] && c.BlurSigma[1] <= 100) {
+	if blurs && !(c.BlurSigma[0] > 0 && c.BlurSigma[0] <= c.BlurSigma[1] && c.BlurSigma[1] <= 100) {
 		return fmt.Errorf("range %v of the blur's standard deviation, expected two rising numbers above 0 and at most 100", c.BlurSigma)
 	}
 	if c.GammaProb > 0 && !(c.GammaRange[0] > 0 && c.GammaRange[0] <= c.GammaRange[1] && c.GammaRange[1] <= 10) {

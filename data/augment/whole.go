@@ -23,7 +23,7 @@ type WholeConfig struct {
 type Whole struct {
 	cfg   WholeConfig
 	norm  *normaliser
-	views []data.View
+	views []data.ViewSpec
 }
 
 // NewWhole checks the configuration.
@@ -40,14 +40,14 @@ func NewWhole(cfg WholeConfig) (*Whole, error) {
 	if err != nil {
 		return nil, fmt.Errorf("evaluation view: %w", err)
 	}
-	return &Whole{cfg: cfg, norm: norm, views: []data.View{{Height: cfg.Height, Width: cfg.Width}}}, nil
+	return &Whole{cfg: cfg, norm: norm, views: []data.ViewSpec{{Name: "whole", Count: 1, Height: cfg.Height, Width: cfg.Width}}}, nil
 }
 
 // Config is what the transform was made from.
 func (t *Whole) Config() WholeConfig { return t.cfg }
 
-// Views is the one view.
-func (t *Whole) Views() []data.View { return t.views }
+// Views returns the one view.
+func (t *Whole) Views() []data.ViewSpec { return t.views }
 
 // Channels is the number of channels of the view.
 func (t *Whole) Channels() int { return t.cfg.Channels }

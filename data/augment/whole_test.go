@@ -29,7 +29,7 @@ func triangle(in, out, i int) []float64 {
 // it, down to its last row.
 func TestRoomBehindPicture(t *testing.T) {
 	const channels, height, width = 3, 21, 37
-	crops, err := NewMultiCrop(Config{Channels: channels, Global: Crop{Number: 2, Size: 16, Scale: [2]float64{1, 1}}, Mean: []float64{0}, Std: []float64{1}})
+	crops, err := NewMultiCrop(Config{Channels: channels, Views: []View{{ViewSpec: data.ViewSpec{Count: 2, Height: 16, Width: 16}, Scale: [2]float64{1, 1}}}, Mean: []float64{0}, Std: []float64{1}})
 	if err != nil {
 		t.Fatal(err)
 	}

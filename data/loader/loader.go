@@ -56,11 +56,11 @@ type Batch struct {
 	Step  int // counted from 0 over all epochs
 	Epoch int
 
-	// Views[v] is view v of every sample, [B, C, H, W] f32.
+	// Specs are the kinds of views of the transform.
+	Specs []data.ViewSpec
+	// Views[k] is the views of kind k of all B samples, f32 [Count*B, C, H, W], view by view: all samples' first view of
+	// the kind, then all samples' second, and so on.
 	Views []*tensor.Tensor
-	// Groups are the runs of consecutive views of one size, each a single tensor [V*B, C, H, W] in which the views
-	// follow one another: all samples' view 0, then view 1, and so on. Views are row ranges of them.
-	Groups []*tensor.Tensor
 	// Indices[b] is the source's index of sample b: that of its replacement if it was unreadable.
 	Indices []int
 	// Labels[b] is the class of sample b, -1 without one.

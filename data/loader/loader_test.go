@@ -40,10 +40,10 @@ func (s numbers) Decode(i int, m *data.Image) error {
 }
 
 // draws is a transform whose views show the pixel and a draw of their stream.
-type draws struct{ views []data.View }
+type draws struct{ views []data.ViewSpec }
 
-func (d draws) Views() []data.View { return d.views }
-func (d draws) Channels() int      { return 1 }
+func (d draws) Views() []data.ViewSpec { return d.views }
+func (d draws) Channels() int          { return 1 }
 func (d draws) Apply(m *data.Image, key data.Key, out [][]float32) error {
 	for v := range out {
 		r := tensor.NewRand(key.Seed, key.Epoch, key.Sample, uint32(v))
@@ -55,15 +55,7 @@ func (d draws) Apply(m *data.Image, key data.Key, out [][]float32) error {
 	return nil
 }
 
-var threeViews = draws{sizes(2, 3, 2, 3, 1, 2)}
-
-// sizes is views of the given heights and widths, in pairs.
-func sizes(pixels ...int) (views []data.View) {
-	for i := 0; i < len(pixels); i += 2 {
-		views = append(views, data.View{Height: pixels[i], Width: pixels[i+1]})
-	}
-	return views
-}
+var threeViews = draws{[]data.ViewSpec{{Count: 2, Height: 2, Width: 3}, {Count: 1, Height: 1, Width: 2}}}
 
 // record is what a test keeps of a batch.
 type record struct {
@@ -83,11 +75,12 @@ func collect(t *testing.T, l *Loader, steps int) []record {
 			t.Fatal(err)
 		}
 		r := record{Step: b.Step, Epoch: b.Epoch, Indices: slices.Clone(b.Indices), Labels: slices.Clone(b.Labels)}
-		for _, g := range b.Groups {
-			r.Shapes += g.Shape().String()
-		}
-		for _, v := range b.Views {
-			r.Pixels = append(r.Pixels, slices.Clone(v.F32()))
+		for k, views := range b.Views {
+			r.Shapes += views.Shape().String()
+			n := len(b.Indices)
+			for v := range b.Specs[k].Count {
+				r.Pixels = append(r.Pixels, slices.Clone(views.Rows(v*n, (v+1)*n).F32()))
+			}
 		}
 		all = append(all, r)
 		b.Release()
@@ -122,7 +115,7 @@ func TestOrderDoesNotDependOnWorkers(t *testing.T) {
 		}
 	}
 	if want[0].Shapes != "[8 1 2 3][4 1 1 2]" {
-		t.Errorf("groups of shapes %s", want[0].Shapes)
+		t.Errorf("views of shapes %s", want[0].Shapes)
 	}
 	seen := map[int]int{}
 	for _, r := range want[:13] {
@@ -277,7 +270,7 @@ func TestLoaderRefusesNonsense(t *testing.T) {
 }
 
 func TestSteadyStateReusesTensorMemory(t *testing.T) {
-	l := newTestLoader(t, Config{Source: numbers{n: 64}, BatchSize: 8, Transform: draws{sizes(64, 64)}})
+	l := newTestLoader(t, Config{Source: numbers{n: 64}, BatchSize: 8, Transform: draws{[]data.ViewSpec{{Count: 1, Height: 64, Width: 64}}}})
 	ctx := context.Background()
 	memory := map[*float32]bool{}
 	for range 40 {

@@ -13,7 +13,7 @@ import (
 type slot struct {
 	full    Batch            // tensors of a whole batch; batches are copies of it
 	memory  tensor.Allocator // of the buffers
-	buffers []*tensor.Buffer // of the groups
+	buffers []*tensor.Buffer // of the views
 
 	step, epoch int
 	size        int   // samples, less than the batch size only at the end of an epoch
@@ -38,23 +38,13 @@ func newSlot(cfg Config) (*slot, error) {
 		results: make([]result, cfg.BatchSize),
 		ready:   make(chan struct{}, 1),
 	}
-	views := cfg.Transform.Views()
-	c := cfg.Transform.Channels()
-	for at := 0; at < len(views); {
-		end := at + 1
-		for end < len(views) && views[end] == views[at] {
-			end++
-		}
-		v := views[at]
-		g, err := s.alloc((end-at)*cfg.BatchSize, c, v.Height, v.Width)
+	s.full.Specs = cfg.Transform.Views()
+	for _, v := range s.full.Specs {
+		t, err := s.alloc(v.Count*cfg.BatchSize, cfg.Transform.Channels(), v.Height, v.Width)
 		if err != nil {
 			return nil, err
 		}
-		s.full.Groups = append(s.full.Groups, g)
-		for k := range end - at {
-			s.full.Views = append(s.full.Views, g.Rows(k*cfg.BatchSize, (k+1)*cfg.BatchSize))
-		}
-		at = end
+		s.full.Views = append(s.full.Views, t)
 	}
 	return s, nil
 }
@@ -76,21 +66,19 @@ func (s *slot) close() {
 	s.buffers = nil
 }
 
-// view is where view v of sample b is written. A short batch is packed as if it were a whole one of its size.
-func (s *slot) view(v, b int) []float32 {
-	t := s.full.Views[v]
-	each := t.Len() / t.Dim(0)
-	if s.size == t.Dim(0) {
-		return t.F32()[b*each : (b+1)*each]
-	}
-	for _, g := range s.full.Groups {
-		n := g.Dim(0) / t.Dim(0)
-		if v < n {
-			return g.F32()[(v*s.size+b)*each : (v*s.size+b+1)*each]
+// outputs fills out with the places of the views of sample b. A short batch is packed as if it were a whole one of its
+// size.
+func (s *slot) outputs(b int, out [][]float32) {
+	at := 0
+	for k, spec := range s.full.Specs {
+		pixels := s.full.Views[k].F32()
+		each := s.full.Views[k].Len() / s.full.Views[k].Dim(0)
+		for v := range spec.Count {
+			row := v*s.size + b
+			out[at] = pixels[row*each : (row+1)*each]
+			at++
 		}
-		v -= n
 	}
-	panic("data: view out of range")
 }
 
 // batch describes the slot to the caller.
@@ -99,15 +87,9 @@ func (s *slot) batch(cfg Config) *Batch {
 	b.slot, b.Step, b.Epoch = s, s.step, s.epoch
 	b.Indices, b.Labels = s.indices[:s.size], s.labels[:s.size]
 	if s.size < cfg.BatchSize {
-		groups := b.Groups
-		b.Groups, b.Views = nil, nil
-		for _, g := range groups {
-			n := g.Dim(0) / cfg.BatchSize
-			short := g.Rows(0, n*s.size)
-			b.Groups = append(b.Groups, short)
-			for k := range n {
-				b.Views = append(b.Views, short.Rows(k*s.size, (k+1)*s.size))
-			}
+		b.Views = nil
+		for k, spec := range b.Specs {
+			b.Views = append(b.Views, s.full.Views[k].Rows(0, spec.Count*s.size))
 		}
 	}
 	return &b
@@ -207,7 +189,7 @@ func (p *pipeline) plan(steps, first int, free chan *slot) {
 
 func (p *pipeline) work() {
 	var m data.Image
-	out := make([][]float32, len(p.cfg.Transform.Views()))
+	out := make([][]float32, data.Views(p.cfg.Transform.Views()))
 	for {
 		select {
 		case <-p.quit:
@@ -245,9 +227,7 @@ func (p *pipeline) sample(t task, m *data.Image, out [][]float32) {
 			r.bad = append(r.bad, Unreadable{Index: i, ID: src.ID(i), Err: err})
 			continue
 		}
-		for v := range out {
-			out[v] = t.s.view(v, t.b)
-		}
+		t.s.outputs(t.b, out)
 		key := data.Key{Seed: p.cfg.Seed, Epoch: uint32(t.s.epoch), Sample: uint32(want)}
 		if err := p.cfg.Transform.Apply(m, key, out); err != nil {
 			r.err = fmt.Errorf("%s: %w", src.ID(i), err)

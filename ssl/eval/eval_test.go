@@ -244,8 +244,8 @@ func (s source) Decode(i int, m *data.Image) error {
 // plain hands the levels through.
 type plain struct{}
 
-func (plain) Views() []data.View { return []data.View{{Height: 4, Width: 4}} }
-func (plain) Channels() int      { return 1 }
+func (plain) Views() []data.ViewSpec { return []data.ViewSpec{{Count: 1, Height: 4, Width: 4}} }
+func (plain) Channels() int          { return 1 }
 func (plain) Apply(m *data.Image, _ data.Key, out [][]float32) error {
 	for i, v := range m.U8 {
 		out[0][i] = float32(v) / 64

@@ -38,7 +38,7 @@ type Extractor struct {
 // NewExtractor returns an extractor of a model that was built with b, for views of one size. Features are the tokens
 // after the final norm or, with layers, those after the blocks of these numbers, counted from 1 and joined in this order
 // along the feature axis.
-func NewExtractor(b nn.Builder, v *nn.ViT, kind Kind, layers []int, view data.View) (*Extractor, error) {
+func NewExtractor(b nn.Builder, v *nn.ViT, kind Kind, layers []int, view data.ViewSpec) (*Extractor, error) {
 	if !slices.Contains([]Kind{CLS, Mean, CLSMean, Patches}, kind) {
 		return nil, fmt.Errorf("features %q: expected cls, mean, cls+mean or patches", kind)
 	}

@@ -40,7 +40,7 @@ func TestExtractorOnEmulatedGPU(t *testing.T) {
 				t.Fatal(err)
 			}
 			v.Params.Init(device, 1, nil)
-			e, err := NewExtractor(b, v, kind.features, kind.layers, data.View{Height: 8, Width: 8})
+			e, err := NewExtractor(b, v, kind.features, kind.layers, data.ViewSpec{Height: 8, Width: 8})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,11 +72,11 @@ func TestExtractorRefusesWhatTheModelDoesNotHave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	view := data.View{Height: 8, Width: 8}
+	view := data.ViewSpec{Height: 8, Width: 8}
 	for want, make := range map[string]func() (*Extractor, error){
 		"layer 3: the model has blocks 1 to 2": func() (*Extractor, error) { return NewExtractor(b, v, CLS, []int{3}, view) },
 		`features "all"`:                       func() (*Extractor, error) { return NewExtractor(b, v, "all", nil, view) },
-		"smaller than one patch of 4":          func() (*Extractor, error) { return NewExtractor(b, v, CLS, nil, data.View{Height: 8, Width: 3}) },
+		"smaller than one patch of 4":          func() (*Extractor, error) { return NewExtractor(b, v, CLS, nil, data.ViewSpec{Height: 8, Width: 3}) },
 	} {
 		if _, err := make(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)

@@ -33,7 +33,7 @@ func Extract(ctx context.Context, b nn.Builder, m *nn.ViT, l *loader.Loader, n i
 	at := 0
 	err := each(ctx, l, n, func(x *tensor.Tensor, labels []int32) (err error) {
 		if e == nil {
-			if e, err = NewExtractor(b, m, CLSMean, nil, data.View{Height: x.Dim(2), Width: x.Dim(3)}); err != nil {
+			if e, err = NewExtractor(b, m, CLSMean, nil, data.ViewSpec{Height: x.Dim(2), Width: x.Dim(3)}); err != nil {
 				return err
 			}
 		}

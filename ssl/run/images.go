@@ -133,14 +133,21 @@ func (im *images) multiCrop(c *config.Config) (data.Transform, error) {
 	if err != nil {
 		return nil, err
 	}
+	var views []augment.View
+	for _, spec := range viewSpecs(cr) {
+		v := augment.View{ViewSpec: spec, Scale: cr.GlobalCropsScale, Blur: blur[spec.Role], Solarise: []float64{0, a.SolariseProb, 0}}
+		if spec.Role == data.Local {
+			v.Scale, v.Solarise = cr.LocalCropsScale, nil
+		}
+		views = append(views, v)
+	}
 	return augment.NewMultiCrop(augment.Config{
 		Channels:       im.train.Channels(),
-		Global:         augment.Crop{Number: cr.GlobalCropsNumber, Size: cr.GlobalCropsSize, Scale: cr.GlobalCropsScale},
-		Local:          augment.Crop{Number: cr.LocalCropsNumber, Size: cr.LocalCropsSize, Scale: cr.LocalCropsScale},
+		Views:          views,
 		Filter:         filter,
 		HorizontalFlip: a.HorizontalFlip, VerticalFlip: a.VerticalFlip,
 		JitterProb: a.JitterProb, Brightness: a.Brightness, Contrast: a.Contrast, Saturation: a.Saturation, Hue: a.Hue,
-		GrayProb: a.GrayProb, BlurProb: blur, BlurSigma: a.BlurSigma, SolariseProb: a.SolariseProb,
+		GrayProb: a.GrayProb, BlurSigma: a.BlurSigma,
 		GammaProb: cr.GammaProb, GammaRange: cr.GammaRange, Mean: im.mean, Std: im.std,
 	})
 }

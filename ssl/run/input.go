@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/ssl"
@@ -48,14 +49,12 @@ func (s *session) load(ctx context.Context) *input {
 	for i, n := range batch.Indices {
 		in.crops.Samples[i] = uint32(n)
 	}
-	b := s.c.Crops.GlobalCropsNumber * s.trainer.Settings.Batch
-	if all := batch.Groups[0]; len(batch.Groups) == 1 && s.trainer.Settings.LocalCrops > 0 {
-		// Crops of one size come in one tensor.
-		in.crops.Globals, in.crops.Locals = all.Rows(0, b), all.Rows(b, all.Dim(0))
-	} else {
-		in.crops.Globals = all
-		if len(batch.Groups) > 1 {
-			in.crops.Locals = batch.Groups[1]
+	for k, spec := range batch.Specs {
+		switch spec.Role {
+		case data.Global:
+			in.crops.Globals = batch.Views[k]
+		case data.Local:
+			in.crops.Locals = batch.Views[k]
 		}
 	}
 	if in.err = s.trainer.Stage(in.crops); in.err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
@@ -47,9 +48,11 @@ var (
 	dropPathMode = words[nn.DropPathConfig]{"train.drop_path_mode", map[string]nn.DropPathConfig{
 		"linear": {Linear: true}, "uniform": {}, "subset": {Subset: true},
 	}}
-	// blurMode is the probability of a blur on the first global crop, the second, and the local ones.
-	blurMode = words[[3]float64]{"augment.blur_mode", map[string][3]float64{
-		"intended": {1, .1, .5}, "published": {0, .9, .5}, "off": {},
+	// blurMode is the probability of a blur on the first view of a role, the second, and so on.
+	blurMode = words[map[data.Role][]float64]{"augment.blur_mode", map[string]map[data.Role][]float64{
+		"intended":  {data.Global: {1, .1}, data.Local: {.5}},
+		"published": {data.Global: {0, .9}, data.Local: {.5}},
+		"off":       {},
 	}}
 	interpolation = words[augment.Filter]{"augment.interpolation", map[string]augment.Filter{
 		"bicubic": augment.Bicubic, "bilinear": augment.Bilinear,
