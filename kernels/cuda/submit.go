@@ -3,6 +3,7 @@ package cuda
 import (
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+	"github.com/dino-mx/dmx/kernels/cuda/queue"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -27,14 +28,16 @@ func (b *Backend) Pinned() tensor.Allocator { return b.queue.Pinned() }
 // UploadAsync starts to copy host to dst beside the operations submitted from now on.
 func (b *Backend) UploadAsync(dst, host *tensor.Tensor) kernels.Ticket {
 	kernels.CheckTransfer("UploadAsync", dst, host)
-	return kernels.Ticket(b.queue.Upload(dst.Addr(), host.Bytes()))
+	return kernels.Ticket(b.queue.Upload(dst.Addr(), host.Bytes()).N)
 }
 
 // OrderAfter makes the operations submitted from now on wait for a copy.
-func (b *Backend) OrderAfter(t kernels.Ticket) { b.queue.OrderAfter(uint64(t)) }
+func (b *Backend) OrderAfter(t kernels.Ticket) { b.queue.OrderAfter(upload(t)) }
 
 // WaitCopied blocks until the host memory of a copy may be changed.
-func (b *Backend) WaitCopied(t kernels.Ticket) { b.queue.WaitCopied(uint64(t)) }
+func (b *Backend) WaitCopied(t kernels.Ticket) { b.queue.Wait(upload(t)) }
+
+func upload(t kernels.Ticket) queue.Ticket { return queue.Ticket{Stream: gpu.Transfer, N: uint64(t)} }
 
 // run submits a kernel with the arguments in b.args.
 func (b *Backend) run(file, name string, grid, block [3]int, shared int) {

@@ -8,20 +8,25 @@
   CUresult r = cuCtxSetCurrent(ctx); \
   return r ? r : (call)
 
-// Flag 1: neither stream waits for the legacy default stream, which other users of the context may fill.
-CUresult dmx_streams(CUcontext ctx, CUstream *compute, CUstream *transfer) {
+// Flag 1: no stream waits for the legacy default stream, which other users of the context may fill. All n streams are
+// made, or none.
+CUresult dmx_streams(CUcontext ctx, CUstream *streams, int n) {
   CUresult r = cuCtxSetCurrent(ctx);
-  if (r) return r;
-  if ((r = cuStreamCreate(compute, 1))) return r;
-  if ((r = cuStreamCreate(transfer, 1))) cuStreamDestroy(*compute);
+  int made = 0;
+  while (!r && made < n && !(r = cuStreamCreate(&streams[made], 1))) made++;
+  if (r)
+    while (made-- > 0) cuStreamDestroy(streams[made]);
   return r;
 }
 
-CUresult dmx_close(CUcontext ctx, CUstream compute, CUstream transfer) {
-  CUresult r = cuCtxSetCurrent(ctx);
-  if (r) return r;
-  CUresult a = cuStreamDestroy(compute), b = cuStreamDestroy(transfer);
-  return a ? a : b;
+CUresult dmx_close(CUcontext ctx, CUstream *streams, int n) {
+  CUresult first = cuCtxSetCurrent(ctx);
+  if (first) return first;
+  for (int i = 0; i < n; i++) {
+    CUresult r = cuStreamDestroy(streams[i]);
+    if (!first) first = r;
+  }
+  return first;
 }
 
 // Options of cuModuleLoadDataEx: 5 and 6 are the error log and its size.

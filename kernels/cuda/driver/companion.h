@@ -1,8 +1,8 @@
 #include <cuda.h>
 
 // Each function makes ctx current for the calling thread first: goroutines move between threads.
-CUresult dmx_streams(CUcontext ctx, CUstream *compute, CUstream *transfer);
-CUresult dmx_close(CUcontext ctx, CUstream compute, CUstream transfer);
+CUresult dmx_streams(CUcontext ctx, CUstream *streams, int n);
+CUresult dmx_close(CUcontext ctx, CUstream *streams, int n);
 CUresult dmx_load(CUcontext ctx, CUmodule *module, const char *ptx, char *log, unsigned int log_bytes);
 CUresult dmx_function(CUcontext ctx, CUfunction *f, CUmodule module, const char *name, int shared);
 CUresult dmx_launch(CUcontext ctx, CUstream s, CUfunction f, const unsigned int *shape, char *args, const unsigned int *params, int n);

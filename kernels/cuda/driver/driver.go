@@ -33,12 +33,12 @@ func Count() (int, error) {
 	return n, nil
 }
 
-// Driver is one GPU, by its primary context, with two streams of its own.
+// Driver is one GPU, by its primary context, with streams of its own.
 type Driver struct {
 	ctx     C.CUcontext
 	device  cu.Device
 	info    gpu.Info
-	streams [2]C.CUstream
+	streams [gpu.Streams]C.CUstream
 	events  []*event
 }
 
@@ -81,7 +81,7 @@ func Open(index int) (gpu.Driver, error) {
 	if r := C.cuDevicePrimaryCtxRetain(&d.ctx, C.CUdevice(index)); r != 0 {
 		return nil, failure(fmt.Sprintf("cuda:%d: retain the primary context", index), r)
 	}
-	if r := C.dmx_streams(d.ctx, &d.streams[gpu.Compute], &d.streams[gpu.Transfer]); r != 0 {
+	if r := C.dmx_streams(d.ctx, &d.streams[0], C.int(gpu.Streams)); r != 0 {
 		return nil, errors.Join(failure(fmt.Sprintf("cuda:%d: make streams", index), r), d.device.ReleasePrimaryCtx())
 	}
 	return d, nil
@@ -216,6 +216,6 @@ func (d *Driver) Close() error {
 	for _, e := range d.events {
 		errs = append(errs, failure("destroy an event", C.dmx_event_close(d.ctx, e.e)))
 	}
-	errs = append(errs, failure("destroy the streams", C.dmx_close(d.ctx, d.streams[gpu.Compute], d.streams[gpu.Transfer])), d.device.ReleasePrimaryCtx())
+	errs = append(errs, failure("destroy the streams", C.dmx_close(d.ctx, &d.streams[0], C.int(gpu.Streams))), d.device.ReleasePrimaryCtx())
 	return errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ import (
 type Late struct {
 	gpu.Driver
 	rand   *rand.Rand
-	queues [2][]work
+	queues [gpu.Streams][]work
 	fault  error
 }
 
@@ -33,6 +33,9 @@ func NewLate(d gpu.Driver, seed uint64) *Late {
 func (d *Late) push(s gpu.Stream, run func() error) {
 	d.queues[s] = append(d.queues[s], work{run: run})
 }
+
+// Enqueue adds work to a stream, as a communication library does that was handed the stream.
+func (d *Late) Enqueue(s gpu.Stream, run func() error) { d.push(s, run) }
 
 // until runs work until done reports true or nothing is left.
 func (d *Late) until(done func() bool) error {
@@ -60,6 +63,14 @@ func (d *Late) until(done func() bool) error {
 		d.fault = errors.New("drivertest: the host waits for something that never comes")
 	}
 	return d.fault // it stays, as on a device
+}
+
+// pending is the number of pieces of work that wait on all streams.
+func (d *Late) pending() (n int) {
+	for _, q := range d.queues {
+		n += len(q)
+	}
+	return n
 }
 
 func (d *Late) empty(s gpu.Stream) func() bool { return func() bool { return len(d.queues[s]) == 0 } }
@@ -102,7 +113,7 @@ func (d *Late) CopyOut(dst []byte, src uint64) error {
 
 // Free refuses memory that queued work might use.
 func (d *Late) Free(addr uint64) error {
-	if n := len(d.queues[gpu.Compute]) + len(d.queues[gpu.Transfer]); n > 0 {
+	if n := d.pending(); n > 0 {
 		d.fault = fmt.Errorf("drivertest: memory is freed with %d pieces of work to come", n)
 		return d.fault
 	}
@@ -111,7 +122,7 @@ func (d *Late) Free(addr uint64) error {
 
 // Sync runs everything.
 func (d *Late) Sync() error {
-	err := d.until(func() bool { return len(d.queues[gpu.Compute])+len(d.queues[gpu.Transfer]) == 0 })
+	err := d.until(func() bool { return d.pending() == 0 })
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,9 @@ import (
 	"fmt"
 )
 
-// Driver is what the backend asks of a device. Addresses are device addresses. Work on the Compute stream is done in
-// the order it was asked for; the other stream keeps its own order, and events tie the two together. Calls are made
-// from one goroutine at a time, from any thread.
+// Driver is what the backend asks of a device. Addresses are device addresses. Work on a stream is done in the order it
+// was submitted; events order the streams among each other. Calls are made from one goroutine at a time, from any
+// thread.
 //
 // An error that wraps ErrOutOfMemory leaves the device usable. One that wraps ErrFault may be the fault of any
 // kernel asked for earlier, whatever call returns it.
@@ -56,13 +56,17 @@ var (
 	ErrGraph = errors.New("the graph cannot take these commands")
 )
 
-// Stream is a queue of work of a device.
+// Stream is a queue of work of a device. Work on one stream is done in order; events order the streams.
 type Stream uint8
 
-// The streams: Compute for kernels and everything they depend on, Transfer for copies that run beside them.
+// The streams: Compute for kernels and everything they depend on, Transfer for copies that run beside them,
+// Communicate for collectives, which exchange data with other devices.
 const (
 	Compute Stream = iota
 	Transfer
+	Communicate
+
+	Streams = int(iota) // the number of streams
 )
 
 // Event is a point in the work of a stream.

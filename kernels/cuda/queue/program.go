@@ -12,15 +12,17 @@ type program struct {
 	commands []gpu.Command
 	args     []byte
 	params   []uint32
-	shape    uint64 // a hash of the kinds in order
-	staged   bool   // it reads the staging memory
+	shape    uint64 // a hash of the segment's number and the kinds in order
 }
 
 // argAlign is the alignment of each argument buffer: that of a tensor map, the most any kernel asks for.
 const argAlign = 64
 
-func (p *program) reset() {
-	p.commands, p.args, p.params, p.shape, p.staged = p.commands[:0], p.args[:0], p.params[:0], fnvBasis, false
+// reset empties the program, which becomes the given segment of a batch. Segments have graphs of their own even where
+// they launch the same kernels, as the layers of a model do: otherwise each launch would change most of the one graph.
+func (p *program) reset(segment int) {
+	p.commands, p.args, p.params = p.commands[:0], p.args[:0], p.params[:0]
+	p.shape = (fnvBasis ^ uint64(segment)) * fnvPrime
 }
 
 // The FNV-1a hash.

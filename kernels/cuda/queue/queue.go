@@ -18,21 +18,24 @@ type Queue struct {
 	blocking bool // see SyncEach
 	batching bool // inside Submit
 	batch    *program
+	segment  int  // the number of the batch's segment that is being filled
+	staged   bool // the batch reads the staging memory
 	replays  replays
 	staging  staging
-	uploads  uploads
+	streams  [gpu.Streams]stream
 }
 
 // New returns an empty queue of the device behind d. device is its name in messages.
 func New(d gpu.Driver, device tensor.Device) *Queue {
 	q := &Queue{driver: d, device: device, batch: &program{}}
-	q.batch.reset()
+	q.batch.reset(0)
 	q.staging.d = d
 	return q
 }
 
-// Submit runs f and submits the commands that f adds as one piece, or as several pieces where f reads results. A
-// batch whose commands were submitted before becomes a graph.
+// Submit runs f and submits the commands that f adds as a batch. A batch is one segment, or several where f reads
+// results or has work done beside: each of these ends a segment. A segment whose commands were submitted before becomes
+// a graph.
 func (q *Queue) Submit(f func()) {
 	if q.batching || q.blocking {
 		f()
@@ -43,6 +46,12 @@ func (q *Queue) Submit(f func()) {
 	defer func() {
 		q.Flush()
 		q.batching = false
+		q.segment = 0
+		q.batch.reset(0)
+		if q.staged {
+			q.staged = false
+			q.Fail(q.staging.turn())
+		}
 	}()
 	f()
 }
@@ -80,12 +89,11 @@ func (q *Queue) issue(c *gpu.Command) {
 	q.Fail(err)
 }
 
-// Flush submits the batch as far as it has come.
+// Flush ends the segment of the batch and submits it.
 func (q *Queue) Flush() {
 	if len(q.batch.commands) == 0 {
 		return
 	}
-	staged := q.batch.staged
 	if q.fault == nil && !q.replay() {
 		for i := range q.batch.commands {
 			if q.fault != nil {
@@ -94,10 +102,8 @@ func (q *Queue) Flush() {
 			q.issue(&q.batch.commands[i])
 		}
 	}
-	q.batch.reset()
-	if staged {
-		q.Fail(q.staging.turn())
-	}
+	q.segment++
+	q.batch.reset(q.segment)
 }
 
 // CopyIn copies host bytes to the device, in the order of the commands. src may be changed afterwards.
@@ -111,7 +117,7 @@ func (q *Queue) CopyIn(dst uint64, src []byte) {
 			q.Fail(err)
 			return
 		}
-		q.batch.staged = true
+		q.staged = true
 		q.Add(gpu.Command{Kind: gpu.FeedCommand, Dst: dst, Host: p})
 		return
 	}
@@ -125,7 +131,7 @@ func (q *Queue) CopyOut(dst []byte, src uint64) {
 	q.do(func() error { return q.driver.CopyOut(dst, src) })
 }
 
-// Drain submits the batch as far as it has come and waits for the device. A fault is kept for Sync.
+// Drain ends the segment of the batch, submits it and waits for the device. A fault is kept for Sync.
 func (q *Queue) Drain() {
 	q.Flush()
 	q.Fail(q.driver.Sync())

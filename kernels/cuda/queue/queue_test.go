@@ -94,7 +94,7 @@ func TestBatches(t *testing.T) {
 }
 
 // A copy beside the computation arrives before the commands ordered after it, and its host memory may be changed once
-// WaitCopied returns.
+// Wait returns.
 func TestUploads(t *testing.T) {
 	for seed := range uint64(8) {
 		var at uint64
@@ -112,7 +112,7 @@ func TestUploads(t *testing.T) {
 			q.OrderAfter(ticket)
 			q.Add(launch("add", 1))
 			q.Add(gpu.Command{Kind: gpu.CopyCommand, Dst: at + page, Src: at, Bytes: page})
-			q.WaitCopied(ticket)
+			q.Wait(ticket)
 			for j := range buf.Host {
 				buf.Host[j] = 0xee
 			}

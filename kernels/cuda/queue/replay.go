@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	minGraph  = 16 // commands below which a graph saves nothing
-	maxGraphs = 8  // kept at a time: a run has a handful of kinds of step
-	maxSeen   = 32
+	minGraph = 16      // commands below which a graph saves nothing
+	maxNodes = 1 << 14 // commands in the graphs that are kept: a run has a handful of kinds of step, of 1,000 to 2,000
+	maxSeen  = 256
 )
 
 // replays are the graphs of a queue. A training step submits the same thousand commands every time: the first time
@@ -21,6 +21,7 @@ const (
 type replays struct {
 	graphs  []*replay // the most recently used last
 	seen    []uint64  // shapes of programs submitted one by one, the most recent last
+	nodes   int       // commands in all graphs
 	refused []uint64  // shapes whose graph the device would not make or change
 	listed  []int
 }
@@ -28,9 +29,10 @@ type replays struct {
 type replay struct {
 	graph   gpu.Graph
 	program *program // as the graph was last launched
+	nodes   int
 }
 
-// replay submits the batch as a graph. It reports false when the commands must be submitted one by one.
+// replay submits the segment as a graph. It reports false when the commands must be submitted one by one.
 func (q *Queue) replay() bool {
 	rs := &q.replays
 	if len(q.batch.commands) < minGraph {
@@ -58,17 +60,16 @@ func (q *Queue) replay() bool {
 		rs.refused = append(rs.refused, q.batch.shape)
 		return false
 	}
-	if len(rs.graphs) == maxGraphs {
-		q.Fail(rs.graphs[0].graph.Close())
-		copy(rs.graphs, rs.graphs[1:])
-		rs.graphs = rs.graphs[:maxGraphs-1]
-	}
-	r := &replay{graph: g, program: &program{}}
+	r := &replay{graph: g, program: &program{}, nodes: len(q.batch.commands)}
 	rs.graphs = append(rs.graphs, r)
+	rs.nodes += r.nodes
+	for rs.nodes > maxNodes && len(rs.graphs) > 1 {
+		q.Fail(rs.drop(0))
+	}
 	return q.launchGraph(r, nil)
 }
 
-// launchGraph launches the most recently used graph with the commands of the batch, and keeps them as its program.
+// launchGraph launches the most recently used graph with the commands of the segment, and keeps them as its program.
 func (q *Queue) launchGraph(r *replay, changed []int) bool {
 	for i := range q.batch.commands {
 		if c := &q.batch.commands[i]; c.Kind == gpu.LaunchCommand {
@@ -78,9 +79,8 @@ func (q *Queue) launchGraph(r *replay, changed []int) bool {
 	err := r.graph.Launch(q.batch.commands, changed)
 	if errors.Is(err, gpu.ErrGraph) {
 		rs := &q.replays
-		rs.graphs = rs.graphs[:len(rs.graphs)-1]
 		rs.refused = append(rs.refused, q.batch.shape)
-		q.Fail(r.graph.Close())
+		q.Fail(rs.drop(len(rs.graphs) - 1))
 		return false
 	}
 	if at := new(gpu.CommandError); errors.As(err, &at) && q.batch.commands[at.Index].Kind == gpu.LaunchCommand {
@@ -102,6 +102,14 @@ func (rs *replays) known(shape uint64) bool {
 	}
 	rs.seen = append(rs.seen, shape)
 	return false
+}
+
+// drop closes one of the graphs.
+func (rs *replays) drop(i int) error {
+	r := rs.graphs[i]
+	rs.graphs = slices.Delete(rs.graphs, i, i+1)
+	rs.nodes -= r.nodes
+	return r.graph.Close()
 }
 
 func (rs *replays) close() error {
