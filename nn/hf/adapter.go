@@ -209,12 +209,6 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 	return adapters, r, nil
 }
 
-// inTrunk reports whether a published name can only mean a tensor of the trunk.
-func inTrunk(name string) bool {
-	first, _, _ := strings.Cut(name, ".")
-	return slices.Contains([]string{"embeddings", "encoder", "layer", "layernorm", "norm"}, first)
-}
-
 func infoOf(src safetensors.Source, name string) safetensors.Info {
 	for _, t := range src.Tensors() {
 		if t.Name == name {

@@ -28,13 +28,18 @@ type Checkpoint struct {
 	closer  io.Closer
 	from    map[string]string // Hugging Face name to stored name
 	ignored []Item            // stored tensors that are not part of the model
-	unknown []Item            // stored tensors nobody can explain
-	filled  map[string]string // Hugging Face name to why it has no stored tensor
+	unknown []Item            // stored tensors that nothing explains
+
+	unsupported []Item            // stored tensors that make this a model of another kind
+	notTensors  map[string]string // bare name to what the file holds instead of a tensor
+	foreign     map[string]string // Hugging Face name to its bare name in the file's naming
+	filled      map[string]string // Hugging Face name to why it has no stored tensor
 }
 
 // OpenOptions says how to read a checkpoint that leaves room for doubt.
 type OpenOptions struct {
-	// Branch picks the trunk of a training checkpoint that holds several: "teacher" (the default) or "student".
+	// Branch picks one of several trunks of a training checkpoint by a part of the prefix of its names, or by a word of
+	// such a part: "teacher", "momentum_backbone". The default is the only trunk, or the only teacher.
 	Branch string
 	// Pooler loads the pooler of a vit, which self-supervision does not use.
 	Pooler bool
@@ -104,9 +109,27 @@ func weightFile(dir string) (string, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if what := otherWeights(dir); what != "" {
+			return "", fmt.Errorf("%s: %s", dir, what)
+		}
 		return "", fmt.Errorf("%s: no weights; expected one of %s, or a single .safetensors or .pth file", dir, strings.Join(weightFiles, ", "))
 	}
 	return "", fmt.Errorf("%s: several weight files; name the file instead of the folder: %s", dir, strings.Join(found, ", "))
+}
+
+// otherWeights says what a folder holds in place of weights that this program reads, or "".
+func otherWeights(dir string) string {
+	for _, o := range []struct{ pattern, what string }{
+		{"*.distcp", pth.Distributed},
+		{"tf_model.h5", "weights for TensorFlow alone; save the model from Python with save_pretrained"},
+		{"flax_model.msgpack", "weights for Flax alone; save the model from Python with save_pretrained"},
+		{"*.gguf", "weights in GGUF form; download the safetensors file of the model"},
+	} {
+		if m, err := filepath.Glob(filepath.Join(dir, o.pattern)); err == nil && len(m) > 0 {
+			return o.what
+		}
+	}
+	return ""
 }
 
 func openWeights(file string) (safetensors.Source, io.Closer, error) {
@@ -157,11 +180,6 @@ func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, 
 	if err := c.arrange(src, opts); err != nil {
 		return err
 	}
-	if f, ok := src.(*pth.File); ok {
-		for _, s := range f.Skipped() {
-			c.ignored = append(c.ignored, Item{Stored: s.Name, Why: "not a tensor but " + s.Why})
-		}
-	}
 	raw, err := readJSON(filepath.Join(dir, ProcessorFile))
 	switch {
 	case err == nil && (isDir || slices.Contains(weightFiles, file)):
@@ -181,8 +199,15 @@ func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, 
 // arrange finds the trunk, settles the config and lays the view.
 func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 	s, err := findTrunk(src.Tensors(), opts.Branch)
+	f, isPickle := src.(*pth.File)
+	if err == errNoTrunk && isPickle {
+		return noTrunk(f)
+	}
 	if err != nil {
 		return err
+	}
+	if isPickle {
+		c.noteSkipped(f, s)
 	}
 	c.Naming, c.Prefix = s.naming, s.prefix
 	if c.Config == nil || c.Config.Timm != nil {
@@ -225,47 +250,23 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 	}
 	c.lay(src, s)
 	for _, t := range s.others {
-		c.sortOut(t, "")
+		c.sortOut(s, t, "")
+	}
+	if f, ok := s.byName["fc_norm.weight"]; ok && !s.has("norm.weight") {
+		c.unsupported = append(c.unsupported, Item{Stored: f.Name, Info: f,
+			Why: "the final norm follows the mean of the tokens (global pooling), so that tokens have none; this is not supported"})
 	}
 	return nil
-}
-
-// sortOut files a stored tensor that the model does not use under ignored or unknown. bare is its name under the
-// trunk's prefix, empty for a tensor outside it.
-func (c *Checkpoint) sortOut(t safetensors.Info, bare string) {
-	item := Item{Stored: t.Name, Info: t}
-	words := strings.Split(t.Name, ".")
-	has := func(list ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(list, w) })
-	}
-	switch why := whyIgnorable(bare); {
-	case bare != "" && why != "":
-		item.Why = why
-	case strings.HasPrefix(bare, "pooler."):
-		item.Why = "a pooler, which self-supervision does not use"
-	case bare == "mask_token" || bare == "embeddings.mask_token":
-		item.Why = "a mask token, which this model does not use"
-	case has("dino_head", "ibot_head", "head", "heads", "last_layer", "classifier", "fc", "fc_norm", "decoder"):
-		item.Why = "a head, not part of the trunk"
-	case bare == "" && has("teacher", "student", "optimizer", "dino_loss", "ibot_loss", "gram_teacher", "ema"):
-		item.Why = "another branch of a training checkpoint"
-	case bare == "" && has("optimizer", "scheduler", "lr_schedulers", "fp16_scaler", "scaler"):
-		item.Why = "training state"
-	default:
-		item.Why = "not a tensor of this model"
-		c.unknown = append(c.unknown, item)
-		return
-	}
-	c.ignored = append(c.ignored, item)
 }
 
 // lay builds the view of Hugging Face tensors over the stored ones.
 func (c *Checkpoint) lay(src safetensors.Source, s *survey) {
 	c.view = newView(src)
-	c.from, c.filled = map[string]string{}, map[string]string{}
+	c.from, c.foreign, c.filled = map[string]string{}, map[string]string{}, map[string]string{}
 	used := map[string]bool{}
 	cfg := c.Config.ViTConfig
 	for _, l := range links(cfg, s.naming) {
+		c.foreign[l.name] = l.foreign
 		stored, ok := s.byName[l.foreign]
 		if !ok {
 			c.fill(l.spec)
@@ -291,7 +292,7 @@ func (c *Checkpoint) lay(src safetensors.Source, s *survey) {
 	}
 	for _, name := range s.order {
 		if !used[name] {
-			c.sortOut(s.byName[name], name)
+			c.sortOut(s, s.byName[name], name)
 		}
 	}
 }
@@ -355,4 +356,32 @@ func (c *Checkpoint) layRegisters(s *survey, l link, stored safetensors.Info) {
 		}
 		return out, nil
 	})
+}
+
+// noTrunk says what a checkpoint without a vision transformer holds in its place, where that is known.
+func noTrunk(f *pth.File) error {
+	for _, s := range f.Skipped() {
+		if strings.HasSuffix(s.Name, "cls_token") || strings.HasSuffix(s.Name, "flat_param") {
+			return fmt.Errorf("no vision transformer found: %s is %s", s.Name, s.Why)
+		}
+	}
+	for _, t := range f.Tensors() {
+		if strings.HasSuffix(t.Name, "flat_param") {
+			return fmt.Errorf("no vision transformer found: %s holds the parameters of one FSDP rank in one row; "+
+				"save the full state dict from Python (StateDictOptions(full_state_dict=True))", t.Name)
+		}
+	}
+	return errNoTrunk
+}
+
+// noteSkipped remembers what the file holds besides tensors: under the trunk's prefix to explain tensors that are
+// missing, elsewhere to list it.
+func (c *Checkpoint) noteSkipped(f *pth.File, s *survey) {
+	c.notTensors = map[string]string{}
+	for _, k := range f.Skipped() {
+		c.ignored = append(c.ignored, Item{Stored: k.Name, Why: "not a tensor but " + k.Why})
+		if bare, ok := strings.CutPrefix(plainName(k.Name), plainName(s.prefix)); ok {
+			c.notTensors[bare] = k.Why
+		}
+	}
 }

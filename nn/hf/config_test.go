@@ -226,10 +226,10 @@ func TestStrictLoading(t *testing.T) {
 			m["classifier.weight"] = zeros(10, 48)
 		}, Allow{}, "", "ignored     classifier.weight"},
 		{"wrapped by data parallelism", prefixAll("module."), Allow{}, "", "from module.layernorm.weight"},
-		{"missing", func(m map[string]safetensors.Tensor, _ *string) { delete(m, "layernorm.bias") }, Allow{}, "missing: layernorm.bias; --allow-missing", ""},
+		{"missing", func(m map[string]safetensors.Tensor, _ *string) { delete(m, "layernorm.bias") }, Allow{}, "missing: layernorm.bias", ""},
 		{"missing, allowed", func(m map[string]safetensors.Tensor, _ *string) { delete(m, "layernorm.bias") }, Allow{Missing: true}, "", "missing     layernorm.bias"},
 		{"mask token missing", func(m map[string]safetensors.Tensor, _ *string) { delete(m, "embeddings.mask_token") }, Allow{}, "", "initialised embeddings.mask_token"},
-		{"unexpected", func(m map[string]safetensors.Tensor, _ *string) { m["encoder.layer.0.extra"] = zeros(3) }, Allow{}, "unexpected: encoder.layer.0.extra (not a tensor of this model); --allow-unexpected", ""},
+		{"unexpected", func(m map[string]safetensors.Tensor, _ *string) { m["encoder.layer.0.extra"] = zeros(3) }, Allow{}, "unexpected: encoder.layer.0.extra (not a tensor of this model)", ""},
 		{"unexpected, allowed", func(m map[string]safetensors.Tensor, _ *string) { m["encoder.layer.0.extra"] = zeros(3) }, Allow{Unexpected: true}, "", "unexpected  encoder.layer.0.extra"},
 		{"one block too many", func(_ map[string]safetensors.Tensor, c *string) {
 			*c = strings.Replace(*c, `"num_hidden_layers": 2`, `"num_hidden_layers": 1`, 1)

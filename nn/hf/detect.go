@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/dino-mx/dmx/kernels"
@@ -14,91 +12,7 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-// survey is the trunk found in a file: its tensors under the bare names of one naming.
-type survey struct {
-	naming Naming
-	prefix string
-	byName map[string]safetensors.Info // bare name to stored tensor
-	order  []string                    // bare names in file order
-	others []safetensors.Info          // what is outside the prefix
-	v3     bool
-}
-
 var errNoTrunk = errors.New("no vision transformer found: there is no tensor cls_token or embeddings.cls_token under any prefix")
-
-var (
-	chunked = regexp.MustCompile(`^blocks\.\d+\.(\d+)\.`)
-	// The module names that transformers 5 has in memory; its files keep the old ones unless asked otherwise.
-	newNames = strings.NewReplacer(
-		"attention.q_proj.", "attention.attention.query.", "attention.k_proj.", "attention.attention.key.",
-		"attention.v_proj.", "attention.attention.value.", "attention.o_proj.", "attention.output.dense.")
-	newViTNames = strings.NewReplacer("mlp.fc1.", "intermediate.dense.", "mlp.fc2.", "output.dense.")
-)
-
-// findTrunk picks the trunk of a file. branch says which of several ("teacher", "student") is wanted; empty means
-// the teacher if there is one.
-func findTrunk(tensors []safetensors.Info, branch string) (*survey, error) {
-	type candidate struct {
-		prefix string
-		hf     bool
-	}
-	var found []candidate
-	for _, t := range tensors {
-		if p, ok := strings.CutSuffix(t.Name, "embeddings.cls_token"); ok && (p == "" || p[len(p)-1] == '.') {
-			found = append(found, candidate{p, true})
-		} else if p, ok := strings.CutSuffix(t.Name, "cls_token"); ok && (p == "" || p[len(p)-1] == '.') {
-			found = append(found, candidate{p, false})
-		}
-	}
-	if len(found) == 0 {
-		return nil, errNoTrunk
-	}
-	has := func(prefix, word string) bool { return slices.Contains(strings.Split(prefix, "."), word) }
-	want := branch
-	if want == "" {
-		want = "teacher"
-	}
-	pick := slices.DeleteFunc(slices.Clone(found), func(c candidate) bool { return !has(c.prefix, want) })
-	if len(pick) == 0 {
-		if branch != "" {
-			return nil, fmt.Errorf("no trunk under a prefix with %q; there are %v", branch, prefixes(found, func(c candidate) string { return c.prefix }))
-		}
-		pick = found
-	}
-	if len(pick) > 1 {
-		return nil, fmt.Errorf("several trunks in one file (prefixes %q); say which with the branch option", prefixes(pick, func(c candidate) string { return c.prefix }))
-	}
-	s := &survey{prefix: pick[0].prefix, byName: map[string]safetensors.Info{}}
-	for _, t := range tensors {
-		name, ok := strings.CutPrefix(t.Name, s.prefix)
-		if !ok {
-			s.others = append(s.others, t)
-			continue
-		}
-		if m := chunked.FindStringSubmatch(name); m != nil && !pick[0].hf {
-			name = "blocks." + m[1] + "." + name[len(m[0]):]
-		}
-		if _, dup := s.byName[name]; dup {
-			return nil, fmt.Errorf("two tensors mean %q", name)
-		}
-		s.byName[name] = t
-		s.order = append(s.order, name)
-	}
-	if pick[0].hf {
-		s.naming = NamingHF
-		return s, s.modernise()
-	}
-	s.classify()
-	return s, nil
-}
-
-func prefixes[T any](all []T, get func(T) string) []string {
-	var out []string
-	for _, c := range all {
-		out = append(out, get(c))
-	}
-	return out
-}
 
 // modernise gives Hugging Face tensors the names that published files have, whatever release wrote them.
 func (s *survey) modernise() error {

@@ -247,7 +247,7 @@ func whyIgnorable(name string) string {
 	if strings.HasPrefix(name, "local_cls_norm.") {
 		return "a norm used for local crops in training only"
 	}
-	if strings.HasPrefix(name, "head.") || strings.HasPrefix(name, "fc_norm.") || strings.HasPrefix(name, "classifier.") || strings.HasPrefix(name, "head_dist.") {
+	if strings.HasPrefix(name, "head.") || strings.HasPrefix(name, "classifier.") || strings.HasPrefix(name, "head_dist.") {
 		return "a classification head, which the trunk does not have"
 	}
 	return ""

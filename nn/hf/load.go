@@ -14,14 +14,14 @@ type Allow struct{ Missing, Unexpected bool }
 
 // Report says what loading this checkpoint into its own architecture would do. It reads no tensor data.
 func (c *Checkpoint) Report() *Report {
-	r := &Report{Ignored: c.ignored, Unexpected: c.unknown}
+	r := &Report{Ignored: c.ignored, Unexpected: c.unknown, Unsupported: c.unsupported}
 	for _, s := range specs(c.Config.ViTConfig) {
 		e := c.view.entries[s.name]
 		switch {
 		case e == nil && s.shape.Len() == 0:
 			r.Initialised = append(r.Initialised, Item{Name: s.name, Why: "empty"})
 		case e == nil:
-			r.Missing = append(r.Missing, Item{Name: s.name})
+			r.Missing = append(r.Missing, Item{Name: s.name, Why: c.notTensors[c.foreign[s.name]]})
 		case !e.info.Shape.Equal(s.shape):
 			r.Mismatched = append(r.Mismatched, Item{Name: s.name, Stored: c.from[s.name], Info: e.info,
 				Why: fmt.Sprintf("stored as %s, the config says %s", e.info.Shape, s.shape)})

@@ -24,7 +24,32 @@ func TestOpenMistakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
+	file := func(name, content string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 346345912\n"
 	for _, tt := range []struct{ name, path, want string }{
+		{"a Git LFS pointer in PyTorch's place", file("a.pth", pointer), "a Git LFS pointer (to a file of 346345912 bytes), not the weights; run git lfs pull"},
+		{"a Git LFS pointer in a folder", filepath.Dir(file("model.safetensors", pointer)), "a Git LFS pointer"},
+		{"a web page", file("a.safetensors", "\n<!DOCTYPE html>\n<html>"), "a web page"},
+		{"a web page in PyTorch's place", file("pytorch_model.bin", "<html><body>login</body></html>"), "a web page"},
+		{"a server's message", file("a.safetensors", `{"error":"Repository not found"}`), "a server's error message"},
+		{"nothing in a file", file("a.pth", ""), "an empty file"},
+		{"nothing in a safetensors file", file("a.safetensors", ""), "an empty file"},
+		{"gzip", file("a.pth", "\x1f\x8b\x08"), "gunzip"},
+		{"a bare pickle", file("a.pkl", "\x80\x04}."), "a bare pickle"},
+		{"a distributed checkpoint", filepath.Dir(file("__0_0.distcp", "PK\x03\x04")), "dcp_to_torch"},
+		{"a part of a distributed checkpoint", file("__0_0.distcp", "PK\x03\x04"), "dcp_to_torch"},
+		{"weights for TensorFlow", filepath.Dir(file("tf_model.h5", "\x89HDF\r\n")), "TensorFlow"},
+		{"DTensors", "testdata/odd/dtensor.pth", "model.cls_token is a DTensor, of which the file holds the part of one rank"},
+		{"NumPy arrays", "testdata/odd/numpy.pth", "cls_token is a NumPy array, not a tensor; save the arrays as tensors"},
+		{"a NumPy archive", "testdata/odd/weights.npz", "a NumPy archive"},
+		{"TorchScript", "testdata/odd/script.pt", "a TorchScript program"},
+		{"the parameters of an FSDP rank", "testdata/odd/flat.pth", "_flat_param holds the parameters of one FSDP rank"},
 		{"an adapter", "testdata/peft-dinov2", "a PEFT adapter, not a model"},
 		{"nothing", "testdata/absent", "no such file"},
 		{"an empty folder", t.TempDir(), "no weights; expected one of model.safetensors"},
@@ -38,5 +63,20 @@ func TestOpenMistakes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), filepath.Base(tt.path)) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+// A DTensor that lies on one rank as a whole is an ordinary tensor.
+func TestWholeDTensors(t *testing.T) {
+	c, err := Open("testdata/odd/dtensor-whole.pth", OpenOptions{Heads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, _, err := c.Build(newBuilder(t, false), Allow{}); err != nil {
+		t.Error(err)
+	}
+	if len(c.Report().Ignored) != 1 || c.Report().Ignored[0].Stored != "iteration" {
+		t.Errorf("ignored: %v", c.Report().Ignored)
 	}
 }

@@ -3,6 +3,7 @@ package hf
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/dino-mx/dmx/tensor/safetensors"
@@ -14,6 +15,8 @@ type Item struct {
 	Stored string           // name in the file; empty for a tensor that is not stored
 	Info   safetensors.Info // type and shape in the file, where stored
 	Why    string
+
+	InTrunk bool // the name belongs to a trunk, so that ignoring the tensor could change features
 }
 
 // Report says what became of every tensor of a file and of a model.
@@ -24,9 +27,12 @@ type Report struct {
 	Missing     []Item // in the model, not in the file
 	Unexpected  []Item // in the file, unexplained
 	Mismatched  []Item // in both, of different shape
+	// Unsupported tensors are known to change what the model computes in a way that this program does not implement.
+	Unsupported []Item
 }
 
-// Err is nil if the report has nothing unexplained, apart from what is allowed. Shapes must always agree.
+// Err is nil if the report has nothing unexplained, apart from what is allowed. Shapes must always agree, and what is
+// unsupported is never allowed. The error names an option only where that cannot change the features.
 func (r *Report) Err(allowMissing, allowUnexpected bool) error {
 	var bad []string
 	add := func(what string, items []Item) {
@@ -46,15 +52,18 @@ func (r *Report) Err(allowMissing, allowUnexpected bool) error {
 			bad = append(bad, line)
 		}
 	}
+	add("unsupported:", r.Unsupported)
 	add("wrong shape:", r.Mismatched)
 	hint := ""
-	if !allowMissing && len(r.Missing) > 0 {
+	if !allowMissing {
 		add("missing:", r.Missing)
-		hint += "; --allow-missing keeps their initial values"
 	}
-	if !allowUnexpected && len(r.Unexpected) > 0 {
+	if !allowUnexpected {
 		add("unexpected:", r.Unexpected)
-		hint += "; --allow-unexpected ignores them"
+	}
+	if harmless := !slices.ContainsFunc(r.Unexpected, func(it Item) bool { return it.InTrunk }); harmless && len(bad) > 0 &&
+		len(r.Unexpected) > 0 && len(r.Unsupported)+len(r.Mismatched) == 0 && (allowMissing || len(r.Missing) == 0) {
+		hint = "; --allow-unexpected ignores them"
 	}
 	if len(bad) == 0 {
 		return nil
@@ -89,6 +98,7 @@ func (r *Report) Print(w io.Writer) {
 	section("missing", r.Missing)
 	section("unexpected", r.Unexpected)
 	section("mismatched", r.Mismatched)
+	section("unsupported", r.Unsupported)
 }
 
 // Summary is the report in one line.
@@ -102,6 +112,9 @@ func (r *Report) Summary() string {
 	}
 	if n := len(r.Mismatched); n > 0 {
 		s += fmt.Sprintf(", %d of another shape", n)
+	}
+	if n := len(r.Unsupported); n > 0 {
+		s += fmt.Sprintf(", %d unsupported", n)
 	}
 	return s
 }

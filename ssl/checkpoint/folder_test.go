@@ -190,3 +190,36 @@ func TestOpen(t *testing.T) {
 		}
 	}
 }
+
+// A model folder is checked against a manifest that this program wrote, and only against such a one.
+func TestVerifyModel(t *testing.T) {
+	f := Folder{Path: t.TempDir()}
+	path, err := f.Save(3, func(dir string) error { return os.WriteFile(filepath.Join(dir, "w.bin"), []byte("weights"), 0o666) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := filepath.Join(path, "w.bin")
+	moved := filepath.Join(t.TempDir(), "teacher")
+	if err := os.CopyFS(moved, os.DirFS(path)); err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "manifest.json"), []byte(`{"manifest_version": 2}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{path, weights, moved, other, t.TempDir(), filepath.Join(other, "nothing")} {
+		if err := VerifyModel(p); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+	for _, p := range []string{weights, filepath.Join(moved, "w.bin")} {
+		if err := os.WriteFile(p, []byte("weightz"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []string{path, weights, moved} {
+		if err := VerifyModel(p); err == nil || !strings.Contains(err.Error(), "w.bin was changed or damaged") {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}

@@ -112,6 +112,26 @@ func Verify(dir string) error {
 	return nil
 }
 
+// VerifyModel checks a model that a run has saved, given by its folder or by a file in it, against the manifest beside
+// it. A model without a manifest of this program is accepted, because other programs write none.
+func VerifyModel(path string) error {
+	dir := path
+	if st, err := os.Stat(path); err == nil && !st.IsDir() {
+		dir = filepath.Dir(path)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, manifestName))
+	if err != nil {
+		return nil
+	}
+	var m manifest
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if _, ours := stepOf(filepath.Base(filepath.Clean(dir))); d.Decode(&m) != nil && !ours {
+		return nil // another program's manifest.json
+	}
+	return Verify(dir)
+}
+
 // hash is the sum and size of a file; with sync it is also put on the disk.
 func hash(path string, sync bool) (sum string, size int64, err error) {
 	f, err := os.Open(path)

@@ -40,7 +40,7 @@ func Default() *Config {
 			WarmupTeacherTemp: .04, TeacherTemp: .04, WarmupTeacherTempIterations: 500, StudentTemp: .1,
 			CenterMomentum: .9, Centering: "centering", MomentumTeacher: .9992, FinalMomentumTeacher: 1,
 			LR: 1e-4, MinLR: 1e-5, WeightDecay: .04, WeightDecayEnd: .4, UsePretrained: true, NumWorkers: 8,
-			SaveckpFreq: 10, GenerateSamples: true, PCAComponent: 3, Seed: 42, DropPathMode: "uniform", LogEvery: 1,
+			SaveckpFreq: 10, GenerateSamples: true, PCAComponent: 3, Seed: 42, DropPathMode: "uniform", LogEvery: 1, CheckpointInterpolation: "default",
 		},
 		Optim: Optim{
 			Beta1: .9, Beta2: .999, Eps: 1e-8, LayerwiseDecay: 1, PatchEmbedLRMult: 1, ClipScope: "tensor",

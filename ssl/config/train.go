@@ -37,6 +37,11 @@ type Train struct {
 	WeightDecayEnd              float64 `json:"weight_decay_end" min:"0" max:"10" doc:"weight decay that the cosine schedule ends at"`
 	UsePretrained               bool    `json:"use_pretrained" doc:"start from the weights of train.model_type"`
 	CheckpointPath              string  `json:"checkpoint_path" doc:"folder with weights to start from; only when use_pretrained is false"`
+	CheckpointBranch            string  `json:"checkpoint_branch" doc:"which trunk of a checkpoint with several: a part of the prefix of its names, such as teacher; empty takes the only one, or the only teacher"`
+	CheckpointHeads             int     `json:"checkpoint_heads" min:"0" doc:"attention heads of a weight file without a config.json; 0 takes one for 64 channels"`
+	CheckpointInterpolation     string  `json:"checkpoint_interpolation" oneof:"default|size|offset|antialias" doc:"resampling of the checkpoint's positions: size (transformers), offset (Meta's DINO and DINOv2 code), antialias (timm); default is that of its naming"`
+	CheckpointAllowMissing      bool    `json:"checkpoint_allow_missing" doc:"accept a checkpoint that lacks tensors of the model; those start at their initial values"`
+	CheckpointAllowUnexpected   bool    `json:"checkpoint_allow_unexpected" doc:"accept a checkpoint with tensors that are not the model's; those are ignored"`
 	NumWorkers                  int     `json:"num_workers" min:"0" max:"1024" doc:"goroutines that decode and augment; 0 uses the number of CPUs"`
 	SaveckpFreq                 int     `json:"saveckp_freq" doc:"steps between checkpoints; 0 or less saves only at the end"`
 	GenerateSamples             bool    `json:"generate_samples" doc:"draw attention pictures at each save"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +22,8 @@ import (
 type KNNOptions struct {
 	// Checkpoint is a run folder, whose newest teacher is taken, or a folder in Hugging Face form.
 	Checkpoint string
+	Open       hf.OpenOptions
+	Allow      hf.Allow
 	Data       string // as config.Dataset.Path
 	Bank       string // split of the labelled neighbours
 	Queries    string // split that is classified; auto takes test, else val
@@ -29,15 +32,17 @@ type KNNOptions struct {
 	BatchSize  int
 	Workers    int
 	Device     string // as device.Open spells it
+	// Messages receives what the user should know besides the result.
+	Messages io.Writer
 }
 
 // KNN measures a saved backbone and raw pixels.
 func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error) {
-	path, err := teacherPath(o.Checkpoint)
+	path, err := teacherPath(o.Checkpoint, o.Messages)
 	if err != nil {
 		return nil, "", err
 	}
-	model, err := hf.Open(path, hf.OpenOptions{})
+	model, err := OpenModel(path, o.Open)
 	if err != nil {
 		return nil, "", fmt.Errorf("--checkpoint: %w", err)
 	}
@@ -69,7 +74,7 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 		return nil, "", err
 	}
 	defer d.Close()
-	v, _, err := model.BuildViews(nn.Builder{Backend: d.Backend, DType: d.DType}, hf.Allow{})
+	v, _, err := model.BuildViews(nn.Builder{Backend: d.Backend, DType: d.DType}, o.Allow)
 	if err != nil {
 		return nil, "", fmt.Errorf("--checkpoint: %w", err)
 	}
@@ -90,8 +95,21 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 	}, path, nil
 }
 
-// teacherPath is the folder with the weights: the newest whole teacher of a run folder, or the folder itself.
-func teacherPath(path string) (string, error) {
+// OpenModel opens a model for reading. Bytes that differ from the manifest that a run has written beside them are an
+// error.
+func OpenModel(path string, o hf.OpenOptions) (*hf.Checkpoint, error) {
+	if err := checkpoint.VerifyModel(path); err != nil {
+		return nil, err
+	}
+	return hf.Open(path, o)
+}
+
+// teacherPath is the folder with the weights: the newest whole teacher of a run folder, or the path itself. Newer
+// teachers that are damaged are named in messages.
+func teacherPath(path string, messages io.Writer) (string, error) {
+	if st, err := os.Stat(path); err == nil && !st.IsDir() {
+		return path, nil
+	}
 	held, err := Holds(path)
 	if err != nil {
 		return "", err
@@ -106,12 +124,15 @@ func teacherPath(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found, _, err := checkpoint.Folder{Path: filepath.Join(path, c.Output.TeacherCheckpointDir)}.Newest()
+	found, damaged, err := checkpoint.Folder{Path: filepath.Join(path, c.Output.TeacherCheckpointDir)}.Newest()
 	if err != nil {
 		return "", fmt.Errorf("--checkpoint: %w", err)
 	}
 	if found == nil {
 		return "", fmt.Errorf("--checkpoint: the run in %s has not saved a teacher yet", path)
+	}
+	for _, d := range damaged {
+		fmt.Fprintf(messages, "note: %v; taking the older %s\n", d, found.Path)
 	}
 	return found.Path, nil
 }

@@ -17,6 +17,7 @@ import (
 type initial struct {
 	config  nn.ViTConfig
 	weights *hf.Checkpoint // nil for a random draw
+	allow   hf.Allow
 }
 
 // openInitial finds the shape and, where the configuration asks for them, the weights.
@@ -43,7 +44,11 @@ func openInitial(ctx context.Context, c *config.Config, channels int, say func(l
 		v, err := vitConfig(c, channels)
 		return &initial{config: v}, err
 	}
-	w, err := hf.Open(path, hf.OpenOptions{})
+	options, err := openOptions(t)
+	if err != nil {
+		return nil, err
+	}
+	w, err := OpenModel(path, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
@@ -57,7 +62,10 @@ func openInitial(ctx context.Context, c *config.Config, channels int, say func(l
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	in := &initial{config: w.Config.ViTConfig, weights: w}
+	in := &initial{
+		config: w.Config.ViTConfig, weights: w,
+		allow: hf.Allow{Missing: t.CheckpointAllowMissing, Unexpected: t.CheckpointAllowUnexpected},
+	}
 	if in.config.DropPath, err = dropPathOf(c); err != nil {
 		w.Close()
 		return nil, err
@@ -67,13 +75,19 @@ func openInitial(ctx context.Context, c *config.Config, channels int, say func(l
 	return in, nil
 }
 
+// openOptions says how the checkpoint that a run starts from is read.
+func openOptions(t *config.Train) (hf.OpenOptions, error) {
+	rule, err := checkpointInterpolation.value(t.CheckpointInterpolation)
+	return hf.OpenOptions{Branch: t.CheckpointBranch, Heads: t.CheckpointHeads, Interpolation: rule}, err
+}
+
 // load writes the weights into the session's student and makes the teacher its copy. What the file does not
 // have and training needs, such as a mask token, stays as it was drawn.
 func (in *initial) load(s *session) error {
 	if in.weights == nil {
 		return nil
 	}
-	report, err := in.weights.Load(s.trainer.Student.Backbone.Params, s.backend, hf.Allow{})
+	report, err := in.weights.Load(s.trainer.Student.Backbone.Params, s.backend, in.allow)
 	if err != nil {
 		return fmt.Errorf("initial weights: %w", err)
 	}

@@ -57,6 +57,10 @@ var (
 	interpolation = words[augment.Filter]{"augment.interpolation", map[string]augment.Filter{
 		"bicubic": augment.Bicubic, "bilinear": augment.Bilinear,
 	}}
+	// checkpointInterpolation is the name that hf.OpenOptions has for a rule.
+	checkpointInterpolation = words[string]{"train.checkpoint_interpolation", map[string]string{
+		"default": "", "size": "size", "offset": "offset", "antialias": "antialias",
+	}}
 	modelFamily = words[nn.Family]{"train.model_type", map[string]nn.Family{
 		"vit": nn.FamilyViT, "dinov2": nn.FamilyDINOv2, "dinov2_with_registers": nn.FamilyDINOv2Registers,
 		"dinov3_vit": nn.FamilyDINOv3,

@@ -52,7 +52,13 @@ func Open(path string) (*File, error) {
 
 // NewFile checks the header of a file of the given size that is read through src. name is used in messages.
 func NewFile(name string, src io.ReaderAt, size int64) (*File, error) {
-	fail := func(err error) (*File, error) { return nil, fmt.Errorf("%s: %w: %w", name, ErrFormat, err) }
+	fail := func(err error) (*File, error) {
+		head := make([]byte, min(size, RecogniseBytes))
+		if n, _ := src.ReadAt(head, 0); n == len(head) && Recognise(head) != "" {
+			err = errors.New(Recognise(head))
+		}
+		return nil, fmt.Errorf("%s: %w: %w", name, ErrFormat, err)
+	}
 	if size < 8 {
 		return fail(fmt.Errorf("%d bytes are too few for a header", size))
 	}

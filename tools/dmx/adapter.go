@@ -39,7 +39,7 @@ func (c *mergeCmd) Run(ctx context.Context, io streams) error {
 	backend := cpu.New(cpu.Options{})
 	defer backend.Close()
 	b := nn.Builder{Backend: backend, DType: tensor.F32}
-	v, _, err := base.Build(b, hf.Allow{Missing: c.AllowMissing, Unexpected: c.AllowUnexpected})
+	v, _, err := base.Build(b, c.allow())
 	if err != nil {
 		return err
 	}

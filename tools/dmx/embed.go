@@ -83,7 +83,7 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	}
 	defer d.Close()
 	b := nn.Builder{Backend: d.Backend, DType: d.DType}
-	v, _, err := m.BuildViews(b, hf.Allow{Missing: c.AllowMissing, Unexpected: c.AllowUnexpected})
+	v, _, err := m.BuildViews(b, c.allow())
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type knnCmd struct {
 	BatchSize   int     `help:"Images per forward pass." default:"256"`
 	Workers     int     `help:"Goroutines that decode; 0 uses the number of CPUs." default:"0"`
 	Device      string  `help:"Where to compute: auto, cpu, cuda:N or emulated-cuda." default:"auto" predictor:"device"`
+	openFlags
 }
 
 // Run prints the accuracies.
@@ -35,7 +36,7 @@ func (c *knnCmd) Run(ctx context.Context, io streams) error {
 	defer stop()
 	k, path, err := run.KNN(ctx, run.KNNOptions{
 		Checkpoint: c.Checkpoint, Data: c.Data, Bank: c.Bank, Queries: c.Split, K: c.K, Temp: c.Temperature, BatchSize: c.BatchSize, Workers: c.Workers,
-		Device: c.Device,
+		Device: c.Device, Open: c.options(), Allow: c.allow(), Messages: io.err,
 	})
 	if err != nil {
 		return err

@@ -12,11 +12,12 @@ import (
 
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/nn/hf/hub"
+	"github.com/dino-mx/dmx/ssl/run"
 )
 
 // openFlags say how a model file is read where it leaves room for doubt.
 type openFlags struct {
-	Branch          string `help:"Trunk of a training checkpoint that holds several: teacher (if present) or student." placeholder:"NAME"`
+	Branch          string `help:"Trunk of a training checkpoint that holds several: a part of the prefix of its names, or a word of it. By default the only trunk, or the only teacher." placeholder:"NAME"`
 	Heads           int    `help:"Attention heads of a weight file without a config.json; by default one for 64 channels."`
 	Interpolation   string `enum:"default,size,offset,antialias" default:"default" help:"Resampling of positions: size (transformers), offset (Meta's DINO and DINOv2 code) or antialias (timm)."`
 	AllowMissing    bool   `help:"Accept weights that lack tensors of the model; those start at their initial values."`
@@ -29,11 +30,23 @@ func (f *openFlags) open(ctx context.Context, name string, messages io.Writer) (
 	if err != nil {
 		return nil, err
 	}
-	o := hf.OpenOptions{Branch: f.Branch, Heads: f.Heads, Pooler: true}
+	o := f.options()
+	o.Pooler = true
+	return run.OpenModel(path, o)
+}
+
+// options says how the file is read.
+func (f *openFlags) options() hf.OpenOptions {
+	o := hf.OpenOptions{Branch: f.Branch, Heads: f.Heads}
 	if f.Interpolation != "default" {
 		o.Interpolation = f.Interpolation
 	}
-	return hf.Open(path, o)
+	return o
+}
+
+// allow says which differences between the file and the model are accepted.
+func (f *openFlags) allow() hf.Allow {
+	return hf.Allow{Missing: f.AllowMissing, Unexpected: f.AllowUnexpected}
 }
 
 // fetch turns an id into a folder of the cache and leaves a path as it is.

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dino-mx/dmx/nn/hf/pth"
+	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
 // modelDir is the room whose fixtures these tests read.
@@ -172,5 +175,85 @@ func TestAdapterMergeNotes(t *testing.T) {
 		if !strings.Contains(errOut, w) {
 			t.Errorf("exit code %d, the messages lack %q: %s", code, w, errOut)
 		}
+	}
+}
+
+// A checkpoint with two trunks is read by every command that takes a model, with the same options.
+func TestBranchEverywhere(t *testing.T) {
+	src, err := pth.Open(modelDir + "meta-dinov2-registers/checkpoint.pth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	var tensors []safetensors.Tensor
+	for _, i := range src.Tensors() {
+		tensors = append(tensors, safetensors.FromSource("backbone."+i.Name, src, i), safetensors.FromSource("momentum_backbone."+i.Name, src, i))
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "solo.safetensors")
+	if err := safetensors.WriteFile(file, nil, tensors); err != nil {
+		t.Fatal(err)
+	}
+	images := t.TempDir()
+	for _, split := range []string{"train", "test"} {
+		if err := os.Rename(pictures(t, 6), filepath.Join(images, split)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	training := append([]string{"train", "--output", filepath.Join(dir, "run"), "--data", images}, micro...)
+	for _, args := range [][]string{
+		{"model", "inspect", file}, {"knn", "--checkpoint", file, "--data", images, "--k", "1"},
+		{"embed", "--model", file, "--data", images, "--size", "28", "--out", filepath.Join(dir, "o.npy")},
+		append(training, "train.checkpoint_path="+file, "crops.global_crops_size=28", "crops.local_crops_size=14", "evaluation.knn=false"),
+	} {
+		code, _, errOut := dmx(t, args...)
+		if code != 1 || !strings.Contains(errOut, "choose one with --branch") {
+			t.Errorf("%v: exit code %d: %s", args, code, errOut)
+		}
+		with := []string{"--branch", "momentum_backbone", "--heads", "2"}
+		if args[0] == "train" {
+			with = []string{"train.checkpoint_branch=momentum_backbone", "train.checkpoint_heads=2"}
+		}
+		if code, _, errOut := dmx(t, append(args, with...)...); code != 0 {
+			t.Errorf("%v: exit code %d: %s", append(args, with...), code, errOut)
+		}
+	}
+}
+
+// A teacher whose bytes are not those of its manifest is refused by every command; knn on the run says that it takes an
+// older one.
+func TestDamagedTeacher(t *testing.T) {
+	folder := trainMicro(t)
+	data := filepath.Join(filepath.Dir(folder), "data")
+	newest, older := filepath.Join(folder, "teacher_checkpoints", "iter_4"), filepath.Join(folder, "teacher_checkpoints", "iter_2")
+	weights := filepath.Join(newest, "model.safetensors")
+	b, err := os.ReadFile(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "o.npy")
+	commands := [][]string{
+		{"model", "inspect", newest}, {"model", "inspect", weights}, {"embed", "--model", newest, "--data", data, "--out", out},
+		{"knn", "--checkpoint", newest, "--data", data, "--k", "1"},
+		append([]string{"train", "--data", data, "--output", filepath.Join(t.TempDir(), "run"), "train.checkpoint_path=" + newest}, micro...),
+	}
+	for _, args := range commands[:4] {
+		if code, _, errOut := dmx(t, args...); code != 0 && args[2] != weights {
+			t.Errorf("%v: exit code %d: %s", args, code, errOut)
+		}
+	}
+	b[len(b)-3] ^= 1
+	if err := os.WriteFile(weights, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range commands {
+		code, _, errOut := dmx(t, args...)
+		if code != 1 || !strings.Contains(errOut, "model.safetensors was changed or damaged after it was written") {
+			t.Errorf("%v: exit code %d: %s", args, code, errOut)
+		}
+	}
+	code, stdout, errOut := dmx(t, "knn", "--checkpoint", folder, "--data", data, "--k", "1")
+	if code != 0 || !strings.Contains(errOut, "taking the older "+older) || !strings.Contains(stdout, older) {
+		t.Errorf("exit code %d: %s%s", code, errOut, stdout)
 	}
 }

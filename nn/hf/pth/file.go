@@ -109,18 +109,18 @@ func (f *File) Tensors() []safetensors.Info { return f.infos }
 func (f *File) Skipped() []Skipped { return f.skipped }
 
 func (f *File) open(size int64) error {
-	var magic [4]byte
-	if _, err := f.src.ReadAt(magic[:], 0); err != nil {
-		return fmt.Errorf("%d bytes are too few", size)
+	head := make([]byte, min(size, safetensors.RecogniseBytes))
+	if n, err := f.src.ReadAt(head, 0); n < len(head) {
+		return err
 	}
-	if !bytes.Equal(magic[:], []byte("PK\x03\x04")) {
-		if magic[0] == 0x80 {
-			return errors.New("a bare pickle, as PyTorch wrote before version 1.6; load and save it again with a newer PyTorch")
-		}
-		return errors.New("not a zip archive")
+	if !bytes.HasPrefix(head, []byte("PK\x03\x04")) {
+		return notZip(head)
 	}
 	z, err := zip.NewReader(f.src, size)
 	if err != nil {
+		if strings.HasSuffix(f.path, ".distcp") {
+			return errors.New(Distributed)
+		}
 		return err
 	}
 	var pickle []byte
@@ -137,9 +137,12 @@ func (f *File) open(size int64) error {
 		}
 	}
 	if pickle == nil {
-		return errors.New("no data.pkl in the archive")
+		return noPickle(z)
 	}
 	for _, m := range z.File {
+		if strings.HasPrefix(m.Name, top+"/code/") {
+			return errors.New("a TorchScript program (torch.jit.save); save the model's state dict from Python: torch.save(model.state_dict(), FILE)")
+		}
 		key, ok := strings.CutPrefix(m.Name, top+"/data/")
 		if m.Name == top+"/byteorder" {
 			order, err := f.member(m, size, 64)

@@ -70,6 +70,10 @@ func call(g global, args []any) (any, error) {
 		return d, nil
 	case "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor":
 		return rebuildTensor(args)
+	case "torch._tensor._rebuild_from_type_v2":
+		return rebuildFromType(args)
+	case "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct":
+		return &opaque{what: "a NumPy array, not a tensor; save the arrays as tensors from Python: " + fromNumPy}, nil
 	case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state":
 		if len(args) > 0 {
 			if t, ok := args[0].(*tensorRef); ok {

@@ -281,11 +281,47 @@ def make_peft():
          modules_to_save=["classifier", "layernorm"])
 
 
+def make_odd():
+    """Files that people take for weights, each for what its error says."""
+    if not "odd".startswith(args.only):
+        return
+    import numpy as np
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+    out = here / "odd"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    d = 8
+    state = {"cls_token": (1, 1, d), "pos_embed": (1, 5, d), "mask_token": (1, d), "patch_embed.proj.weight": (d, 1, 2, 2), "patch_embed.proj.bias": (d,)}
+    for m, shape in {"norm1": (d,), "attn.qkv": (3 * d, d), "attn.proj": (d, d), "norm2": (d,), "mlp.fc1": (d, d), "mlp.fc2": (d, d)}.items():
+        state[f"blocks.0.{m}.weight"], state[f"blocks.0.{m}.bias"] = shape, shape[:1]
+    for n in ("blocks.0.ls1.gamma", "blocks.0.ls2.gamma", "norm.weight", "norm.bias"):
+        state[n] = (d,)
+    state = {k: rand(i, *s) for i, (k, s) in enumerate(state.items())}
+    arrays = {k: v.numpy() for k, v in state.items()}
+    torch.save(arrays, out / "numpy.pth")
+    np.savez(out / "weights.npz", cls_token=arrays["cls_token"])
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(out / "script.pt"))
+    torch.save({"_fsdp_wrapped_module._flat_param": torch.zeros(9)}, out / "flat.pth")
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29533", RANK="0", WORLD_SIZE="1")
+    dist.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (1,))
+    whole = {k: distribute_tensor(v, mesh, [Replicate()]) for k, v in state.items()}
+    torch.save({"model": whole, "iteration": 3}, out / "dtensor-whole.pth")
+    # What one of two ranks would save: the full shape with half of the rows.
+    half = {k: DTensor.from_local(v[: len(v) // 2] if len(v) > 1 else v[:0], mesh, [Shard(0)], run_check=False, shape=v.shape, stride=v.stride())
+            for k, v in state.items()}
+    torch.save({"model": half}, out / "dtensor.pth")
+    dist.destroy_process_group()
+
+
 make_hf()
 make_timm()
 if args.meta:
     make_meta(args.meta)
 make_peft()
+make_odd()
 import peft, safetensors, timm, transformers
 if not args.only:
     (here / "versions.json").write_text(json.dumps({m.__name__: m.__version__ for m in (torch, transformers, timm, peft, safetensors)}, indent=1))
