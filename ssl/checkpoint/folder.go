@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dino-mx/dmx/ssl/durable"
 )
 
 // Folder holds the checkpoints of a run. One process writes to it at a time.
@@ -83,7 +85,7 @@ func (f Folder) publish(tmp string, step int) error {
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	if err := syncDir(f.Path); err != nil {
+	if err := durable.SyncDir(f.Path); err != nil {
 		return err
 	}
 	return os.RemoveAll(old)

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/dino-mx/dmx/ssl/durable"
 )
 
 const manifestName = "manifest.json"
@@ -60,11 +62,11 @@ func seal(dir string, step int) error {
 	if err != nil {
 		return err
 	}
-	if err := writeSynced(filepath.Join(dir, manifestName), append(text, '\n')); err != nil {
+	if err := durable.WriteBytes(filepath.Join(dir, manifestName), append(text, '\n')); err != nil {
 		return err
 	}
 	for _, d := range folders {
-		if err := syncDir(d); err != nil {
+		if err := durable.SyncDir(d); err != nil {
 			return err
 		}
 	}
@@ -147,26 +149,4 @@ func hash(path string, sync bool) (sum string, size int64, err error) {
 		err = f.Sync()
 	}
 	return hex.EncodeToString(h.Sum(nil)), size, err
-}
-
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// syncDir puts the entries of a folder on the disk.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	_ = d.Sync() // some file systems refuse to sync a folder; the entries are then as safe as they get
-	return d.Close()
 }

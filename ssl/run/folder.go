@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/ssl/durable"
 )
 
 // Folder is the run folder:
@@ -53,14 +54,17 @@ func open(c *config.Config) (*Folder, error) {
 			return nil, fmt.Errorf("run folder: %w; give --output a folder that can be written", err)
 		}
 	}
-	lock, err := lockFile(filepath.Join(f.Path, ".lock"))
+	lock, err := durable.Lock(filepath.Join(f.Path, ".lock"))
+	if locked := (*durable.LockedError)(nil); errors.As(err, &locked) {
+		return nil, fmt.Errorf("run folder %s: %w, or give another --output", f.Path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("run folder %s: %w", f.Path, err)
 	}
 	f.lock = lock
 	stored, err := Holds(f.Path)
 	if err == nil && !stored {
-		err = writeFile(f.file("config.yaml"), c.YAML(true))
+		err = durable.WriteBytes(f.file("config.yaml"), c.YAML(true))
 	}
 	if err != nil {
 		f.Close()
@@ -76,32 +80,3 @@ func (f *Folder) file(name string) string { return filepath.Join(f.Path, name) }
 func (f *Folder) train() string           { return f.file(f.layout.TrainCheckpointDir) }
 func (f *Folder) teacher() string         { return f.file(f.layout.TeacherCheckpointDir) }
 func (f *Folder) logs() string            { return f.file(f.layout.LogDir) }
-
-// writeFile replaces a file in one step: a reader sees the old content or the new, also after a crash. The
-// run's lock keeps two writers apart.
-func writeFile(path string, data []byte) (err error) {
-	name := path + ".tmp"
-	tmp, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			tmp.Close()
-			os.Remove(name)
-		}
-	}()
-	if _, err = tmp.Write(data); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = tmp.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(name, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}

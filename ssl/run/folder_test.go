@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -109,30 +108,6 @@ func TestHoldsBehindAFile(t *testing.T) {
 	}
 }
 
-// A disk that is full leaves the old file alone and no temporary one behind.
-func TestWriteFileOnAFullDisk(t *testing.T) {
-	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("no /dev/full")
-	}
-	dir := t.TempDir()
-	path := filepath.Join(dir, "summary.json")
-	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/dev/full", path+".tmp"); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeFile(path, []byte("new")); err == nil {
-		t.Fatal("no error")
-	}
-	if text, err := os.ReadFile(path); err != nil || string(text) != "old" {
-		t.Errorf("%q, %v", text, err)
-	}
-	if _, err := os.Lstat(path + ".tmp"); err == nil {
-		t.Error("the temporary file is still there")
-	}
-}
-
 func TestMetricsAreCutBackToTheCheckpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.jsonl")
 	write := func(from, to, openAt int) {
@@ -216,38 +191,4 @@ func TestLogLine(t *testing.T) {
 	if diff := cmp.Diff(want, string(text)); diff != "" {
 		t.Error(diff)
 	}
-}
-
-// The lock of a process that was killed is gone with it.
-func TestLockOfADeadProcess(t *testing.T) {
-	if os.Getenv("HOLD_LOCK") != "" {
-		if _, err := lockFile(os.Getenv("HOLD_LOCK")); err != nil {
-			t.Fatal(err)
-		}
-		os.Stdout.WriteString("held\n")
-		select {}
-	}
-	path := filepath.Join(t.TempDir(), ".lock")
-	cmd := exec.Command(os.Args[0], "-test.run", "TestLockOfADeadProcess")
-	cmd.Env = append(os.Environ(), "HOLD_LOCK="+path)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 5)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lockFile(path); err == nil || !strings.Contains(err.Error(), "process ") {
-		t.Errorf("while it lives: %v", err)
-	}
-	cmd.Process.Kill()
-	cmd.Wait()
-	f, err := lockFile(path)
-	if err != nil {
-		t.Fatalf("after it died: %v", err)
-	}
-	f.Close()
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/dino-mx/dmx/ssl/durable"
 )
 
 // Summary is summary.json. Accuracies are in percent; a value that was not measured is null.
@@ -59,7 +61,7 @@ func (s *Summary) write(f *Folder) error {
 	if err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
-	if err := writeFile(f.file("summary.json"), append(text, '\n')); err != nil {
+	if err := durable.WriteBytes(f.file("summary.json"), append(text, '\n')); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
 	return nil

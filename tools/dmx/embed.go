@@ -7,38 +7,38 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/dino-mx/dmx/data"
-	"github.com/dino-mx/dmx/data/augment"
 	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
+	"github.com/dino-mx/dmx/ssl/durable"
+	"github.com/dino-mx/dmx/ssl/embed"
 	"github.com/dino-mx/dmx/ssl/eval"
 	"github.com/dino-mx/dmx/tensor"
 )
 
 type embedCmd struct {
-	Model     string `required:"" help:"Hugging Face id (org/name[@revision]), model folder or weight file." placeholder:"MODEL"`
-	Adapter   string `help:"PEFT adapter folder or id to put on the model." placeholder:"DIR"`
-	Data      string `required:"" help:"Images: a folder, IDX folder, .npz or .tar file." placeholder:"PATH" predictor:"folder"`
-	Split     string `help:"Split of the data; by default the training split, which is everything where there are none."`
-	Out       string `required:"" help:"Where to write: a file that ends in .npy, .parquet or .csv." placeholder:"FILE"`
-	Features  string `enum:"cls,mean,cls+mean,patches" default:"cls" help:"What to write per image: the CLS token, the mean patch token, both, or every patch token."`
-	Layers    []int  `help:"Blocks (from 1, before the final norm) whose tokens are joined; by default the normed output." sep:","`
-	Size      int    `help:"Side in pixels of the square the model sees; by default what its preprocessing says."`
-	BatchSize int    `help:"Images per forward pass." default:"32"`
-	Workers   int    `help:"Goroutines that decode; 0 uses the number of CPUs." default:"0"`
-	Device    string `help:"Where to compute: auto, cpu, cuda:N or emulated-cuda." default:"auto" predictor:"device"`
-	Restart   bool   `help:"Begin anew even if an interrupted run of the same command could be continued."`
+	Model              string  `required:"" help:"Hugging Face id (org/name[@revision]), model folder or weight file." placeholder:"MODEL"`
+	Adapter            string  `help:"PEFT adapter folder or id to put on the model." placeholder:"DIR"`
+	Data               string  `required:"" help:"Images: a folder, IDX folder, .npz or .tar file." placeholder:"PATH" predictor:"folder"`
+	Split              string  `help:"Split of the data; by default the training split, which is everything where there are none."`
+	Out                string  `required:"" help:"Where to write: a file that ends in .npy, .parquet or .csv." placeholder:"FILE"`
+	Features           string  `enum:"cls,mean,cls+mean,patches" default:"cls" help:"What to write per image: the CLS token, the mean patch token, both, or every patch token."`
+	Layers             []int   `help:"Blocks (from 1, before the final norm) whose tokens are joined; by default the normed output." sep:","`
+	Size               int     `help:"Side in pixels of the square the model sees; by default what its preprocessing says."`
+	BatchSize          int     `help:"Images per forward pass." default:"32"`
+	Workers            int     `help:"Goroutines that decode; 0 uses the number of CPUs." default:"0"`
+	Device             string  `help:"Where to compute: auto, cpu, cuda:N or emulated-cuda." default:"auto" predictor:"device"`
+	MaxUnreadableShare float64 `help:"Share of the images, from 0 to 1, that may be unreadable; they are left out and listed." default:"0.01"`
+	AllowNonFinite     bool    `help:"Write features that hold NaN or infinity instead of stopping at the first."`
+	Restart            bool    `help:"Begin anew even if an interrupted run of the same command could be continued."`
 	openFlags
 }
 
@@ -50,7 +50,10 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	if c.BatchSize < 1 {
 		return usageError{fmt.Errorf("--batch-size: %d: expected at least 1", c.BatchSize)}
 	}
-	if !slices.Contains([]string{".npy", ".parquet", ".csv"}, strings.ToLower(filepath.Ext(c.Out))) {
+	if s := c.MaxUnreadableShare; !(s >= 0 && s <= 1) {
+		return usageError{fmt.Errorf("--max-unreadable-share: %v: expected a number from 0 to 1", s)}
+	}
+	if !embed.SupportedName(c.Out) {
 		return usageError{fmt.Errorf("--out: %s: expected a name that ends in .npy, .parquet or .csv", c.Out)}
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
@@ -101,78 +104,43 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 		return err
 	}
 	defer e.Close()
-	return c.write(ctx, io, src, view, e, m)
-}
-
-// write runs the images through the model. Rows go to a raw file beside the result first; an interrupted run with
-// the same model, data and options goes on behind the last full row.
-func (c *embedCmd) write(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *eval.Extractor, m *hf.Checkpoint) error {
-	s, err := openSpool(c.Out, c.identity(src, view, e), src.Len(), e.RowLen(), c.Restart)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	if s.rows > 0 && s.rows < src.Len() {
-		fmt.Fprintf(io.err, "continuing behind %d of %d images\n", s.rows, src.Len())
-	}
-	if s.rows < src.Len() {
-		if err := c.extract(ctx, io, src, view, e, m, s); err != nil {
-			return err
-		}
-	}
-	if err := s.finish(c.Out, src, e.Shape()); err != nil {
-		return err
-	}
-	fmt.Fprintf(io.out, "%s: %d images, features %v\n", c.Out, src.Len(), e.Shape())
-	return nil
-}
-
-// identity is what must agree for an interrupted run to be continued.
-func (c *embedCmd) identity(src data.Source, view *augment.Whole, e *eval.Extractor) string {
-	return fmt.Sprintf("dmx embed 4\n%sdata %s\nview %+v\n", e.Identity(), source.Fingerprint(src), view.Config())
-}
-
-func (c *embedCmd) extract(ctx context.Context, io streams, src data.Source, view *augment.Whole, e *eval.Extractor, m *hf.Checkpoint, s *spool) error {
-	batches, err := loader.New(loader.Config{
-		Source: tail{src, s.rows}, Transform: view, BatchSize: c.BatchSize, KeepLast: true, Epochs: 1, Workers: c.Workers,
+	return c.write(ctx, io, &embed.Job{
+		Source: src, View: view, Extractor: e, Out: c.Out, BatchSize: c.BatchSize, Workers: c.Workers,
+		MaxUnreadableShare: c.MaxUnreadableShare, AllowNonFinite: c.AllowNonFinite, Restart: c.Restart, Unchanged: m.Unchanged,
 	})
-	if err != nil {
+}
+
+// write runs the job and says what became of it.
+func (c *embedCmd) write(ctx context.Context, io streams, job *embed.Job) error {
+	show := newCounter(io.err, job.Source.Len())
+	job.Log, job.Progress = show.log, show.set
+	done, err := job.Run(ctx)
+	show.close()
+	var locked *durable.LockedError
+	var unreadable *loader.UnreadableError
+	var nonFinite *embed.NonFiniteError
+	switch {
+	case errors.As(err, &locked):
+		return fmt.Errorf("--out: %w, or give another file", err)
+	case errors.As(err, &unreadable):
+		return fmt.Errorf("--max-unreadable-share: %w", err)
+	case errors.As(err, &nonFinite):
+		return fmt.Errorf("%w; --allow-non-finite writes them all the same", err)
+	case errors.As(err, new(*embed.OutError)):
+		return fmt.Errorf("--out: %w", err)
+	case err != nil:
 		return err
 	}
-	defer batches.Close()
-	show := newCounter(io.err, src.Len(), s.rows)
-	defer show.close()
-	for s.rows < src.Len() {
-		batch, err := batches.Next(ctx)
-		if err != nil {
-			return err
+	if n := len(done.Unreadable); n > 0 {
+		for _, u := range done.Unreadable[:min(n, 10)] {
+			show.log("WARNING", u.Reason)
 		}
-		rows, err := e.Run(batch.Views[0])
-		if err == nil {
-			err = m.Unchanged() // rows of other weights must not be kept
-		}
-		if err == nil {
-			err = s.append(rows)
-		}
-		batch.Release()
-		if err != nil {
-			return err
-		}
-		show.set(s.rows)
+		show.log("WARNING", fmt.Sprintf("%d of %d images cannot be read and are left out; %s.unreadable.csv lists them all",
+			n, job.Source.Len(), c.Out))
 	}
+	fmt.Fprintf(io.out, "%s: %d images, features %v\n", c.Out, done.Rows, job.Extractor.Shape())
 	return nil
 }
-
-// tail is the samples of a source from one on.
-type tail struct {
-	data.Source
-	from int
-}
-
-func (t tail) Len() int                          { return t.Source.Len() - t.from }
-func (t tail) Decode(i int, m *data.Image) error { return t.Source.Decode(i+t.from, m) }
-func (t tail) Label(i int) (int, bool)           { return t.Source.Label(i + t.from) }
-func (t tail) ID(i int) string                   { return t.Source.ID(i + t.from) }
 
 // counter shows how many images are done and how fast: a bar on a terminal, a line every tenth elsewhere.
 type counter struct {
@@ -180,11 +148,11 @@ type counter struct {
 	bar         *progressbar.ProgressBar
 	total, from int
 	shown       int
-	start       time.Time
+	start       time.Time // of the first image
 }
 
-func newCounter(w io.Writer, total, from int) *counter {
-	c := &counter{w: w, total: total, from: from, shown: from, start: time.Now()}
+func newCounter(w io.Writer, total int) *counter {
+	c := &counter{w: w, total: total, from: -1}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		c.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(20), progressbar.OptionShowCount(),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionShowIts(), progressbar.OptionSetItsString("img"),
@@ -193,7 +161,21 @@ func newCounter(w io.Writer, total, from int) *counter {
 	return c
 }
 
+// log shows a message, above the bar where there is one.
+func (c *counter) log(level, message string) {
+	c.close()
+	if level != "INFO" {
+		message = strings.ToLower(level) + ": " + message
+	}
+	fmt.Fprintln(c.w, message)
+}
+
+// set shows how many images are done; the first call says where the job begins.
 func (c *counter) set(done int) {
+	if c.from < 0 {
+		c.from, c.shown, c.start = done, done, time.Now()
+		return
+	}
 	if c.bar != nil {
 		c.bar.Set(done)
 		return

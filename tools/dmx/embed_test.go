@@ -15,6 +15,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/dino-mx/dmx/ssl/embed"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -85,7 +86,7 @@ func TestEmbedFormatsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := parquet.ReadFile[embedding](pq)
+	rows, err := parquet.ReadFile[embed.Row](pq)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,60 +161,38 @@ func TestEmbedFeatures(t *testing.T) {
 	}
 }
 
-// A run cut off in the middle is continued, to the bits of an unbroken one; other options start anew.
-func TestEmbedResumes(t *testing.T) {
+// Pictures that cannot be read are named, listed beside the result and left out, up to the allowed share.
+func TestEmbedLeavesOutUnreadablePictures(t *testing.T) {
 	dir, out := pictures(t, 6), t.TempDir()
-	whole, cut := filepath.Join(out, "whole.npy"), filepath.Join(out, "cut.npy")
-	args := func(file string, more ...string) []string {
-		return append([]string{"embed", "--model", modelDir + "dinov3", "--data", dir, "--out", file, "--size", "64", "--batch-size", "2"}, more...)
-	}
-	if code, _, errOut := dmx(t, args(whole)...); code != 0 {
-		t.Fatal(errOut)
-	}
-	_, want := readNPY(t, whole)
-	// What an interrupted run leaves: its identity, two rows and a half.
-	interrupt := func() {
-		raw := make([]byte, 0, 4*24*3)
-		for _, v := range want[:24*2+12] {
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
-		if err := os.WriteFile(cut+".part", raw, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// The identity comes from a run that fails at its end: its result's place is taken by a folder.
-	if err := os.Mkdir(cut, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if code, _, _ := dmx(t, args(cut)...); code != 1 {
-		t.Fatal("a result over a folder went through")
-	}
-	if err := os.Remove(cut); err != nil {
-		t.Fatal(err)
-	}
-	id, err := os.ReadFile(cut + ".part.id")
+	bad := filepath.Join(dir, "cat", "02.png")
+	whole, err := os.ReadFile(bad)
 	if err != nil {
 		t.Fatal(err)
 	}
-	interrupt()
-	code, _, errOut := dmx(t, args(cut)...)
-	if code != 0 || !strings.Contains(errOut, "continuing behind 2 of 6 images") {
-		t.Fatalf("exit code %d: %s", code, errOut)
+	if err := os.WriteFile(bad, whole[:len(whole)/2], 0o644); err != nil {
+		t.Fatal(err)
 	}
-	_, got := readNPY(t, cut)
-	for i := range want {
-		if got[i] != want[i] {
-			t.Fatalf("value %d is %g, want %g", i, got[i], want[i])
-		}
+	file := filepath.Join(out, "f.npy")
+	args := []string{"embed", "--model", modelDir + "dinov2", "--data", dir, "--out", file, "--size", "56", "--batch-size", "4"}
+	code, _, errOut := dmx(t, args...)
+	if code != 1 || !strings.Contains(errOut, "--max-unreadable-share: 1 of 6 images cannot be read") || !strings.Contains(errOut, bad) {
+		t.Errorf("exit code %d: %s", code, errOut)
 	}
-	for _, more := range [][]string{{"--features", "mean"}, {"--restart"}} {
-		interrupt()
-		if err := os.WriteFile(cut+".part.id", id, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if code, _, errOut := dmx(t, args(cut, more...)...); code != 0 || strings.Contains(errOut, "continuing") {
-			t.Errorf("%v: exit code %d: %s", more, code, errOut)
-		}
+	code, stdout, errOut := dmx(t, append(args, "--max-unreadable-share", "0.5")...)
+	if code != 0 || !strings.Contains(stdout, "f.npy: 5 images") || !strings.Contains(errOut, "warning: "+bad+": ") ||
+		!strings.Contains(errOut, "warning: 1 of 6 images cannot be read and are left out; "+file+".unreadable.csv lists them all") {
+		t.Fatalf("exit code %d: %s%s", code, stdout, errOut)
+	}
+	if header, _ := readNPY(t, file); !strings.Contains(header, "(5, 24)") {
+		t.Errorf("header %s", header)
+	}
+	samples, err := os.ReadFile(file + ".samples.csv")
+	if err != nil || strings.Contains(string(samples), bad) || strings.Count(string(samples), "\n") != 6 {
+		t.Errorf("samples: %v\n%s", err, samples)
+	}
+	list, err := os.ReadFile(file + ".unreadable.csv")
+	if err != nil || !strings.HasPrefix(string(list), "id,reason\n"+bad+",") {
+		t.Errorf("list: %v\n%s", err, list)
 	}
 }
 
@@ -231,7 +210,10 @@ func TestEmbedGrey(t *testing.T) {
 
 func TestEmbedMistakes(t *testing.T) {
 	dir := pictures(t, 2)
-	out := filepath.Join(t.TempDir(), "f.npy")
+	out, folder := filepath.Join(t.TempDir(), "f.npy"), filepath.Join(t.TempDir(), "folder.npy")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		code int
@@ -242,6 +224,10 @@ func TestEmbedMistakes(t *testing.T) {
 		{[]string{"--out", out, "--batch-size", "0"}, 2, "--batch-size"},
 		{[]string{"--out", out, "--features", "all"}, 2, "--features"},
 		{[]string{"--out", out, "--size", "4"}, 1, "smaller than one patch"},
+		{[]string{"--out", out, "--size=-4"}, 2, "--size: -4: expected a positive number"},
+		{[]string{"--out", out, "--max-unreadable-share", "2"}, 2, "--max-unreadable-share: 2"},
+		{[]string{"--out", folder, "--size", "56"}, 1, "is a folder"},
+		{[]string{"--out", filepath.Join(folder, "none", "f.npy"), "--size", "56"}, 1, "--out: "},
 	} {
 		args := append([]string{"embed", "--model", modelDir + "dinov2", "--data", dir}, c.args...)
 		if code, _, errOut := dmx(t, args...); code != c.code || !strings.Contains(errOut, c.want) {
