@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dino-mx/dmx/autograd"
@@ -9,6 +10,9 @@ import (
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/tensor"
 )
+
+// ErrNothingMasked is the error of mask settings with which no patch is ever masked.
+var ErrNothingMasked = errors.New("no patch is ever masked")
 
 // Trainer holds student, teacher, optimiser and centres, and makes steps. It belongs to one goroutine.
 type Trainer struct {
@@ -216,8 +220,8 @@ func (t *Trainer) planLosses() error {
 	m := s.maskSettings()
 	most := m.MaxPatches(2 * s.Batch)
 	if most == 0 {
-		return fmt.Errorf("training settings: no patch is ever masked with %d crops of %dx%d patches, probability %v and ratio up to %v; the ratio must be larger",
-			2*s.Batch, m.GridH, m.GridW, m.Probability, m.Ratio[1])
+		return fmt.Errorf("training settings: %w with %d crops of %dx%d patches, probability %v and ratio up to %v; the ratio must be larger",
+			ErrNothingMasked, 2*s.Batch, m.GridH, m.GridW, m.Probability, m.Ratio[1])
 	}
 	if s.IBOT.Head != nil {
 		k = s.IBOT.Head.Prototypes

@@ -28,6 +28,8 @@ func advise(err error) error {
 			"or set train.gradient_checkpointing_enable=true", err)
 	case errors.As(err, &unreadable):
 		return fmt.Errorf("dataset.max_unreadable_share: %w", err)
+	case errors.Is(err, ssl.ErrNothingMasked):
+		return fmt.Errorf("ibot.mask_ratio_min_max: %w", err)
 	case errors.As(err, &nonFinite):
 		return fmt.Errorf("%w: %s", err, nonFiniteAdvice(nonFinite))
 	}

@@ -17,6 +17,7 @@ func TestErrorsNameTheKeysThatHelp(t *testing.T) {
 	}{
 		{&tensor.OutOfMemory{Requested: 3 << 20, Free: -1}, "; lower train.batch_size_per_gpu"},
 		{&loader.UnreadableError{Samples: make([]loader.Unreadable, 2), Of: 9, MaxShare: .1}, "dataset.max_unreadable_share: 2 of 9 images"},
+		{ssl.ErrNothingMasked, "ibot.mask_ratio_min_max: no patch"},
 		{&ssl.NonFiniteError{Cause: ssl.NonFiniteImages}, "the images themselves hold NaN or infinity; the weights are those before these steps: check dataset.mean"},
 		{&ssl.NonFiniteError{Cause: ssl.NonFiniteWeights, Parameter: "x.weight"}, "x.weight hold NaN"},
 		{&ssl.NonFiniteError{Cause: ssl.NonFiniteActivations, DType: tensor.BF16}, "or set distribution.mixed_precision=no"},

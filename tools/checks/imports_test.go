@@ -49,7 +49,7 @@ var house = []room{
 	{"parallel", []string{"tensor", "kernels", "autograd"}},
 	{"ssl/config", nil},
 	{"ssl", []string{"tensor", "kernels", "kernels/device", "autograd", "nn", "parallel",
-		"data", "data/source", "data/stats", "data/augment", "data/loader", "ssl/config"}},
+		"data", "data/source", "data/stats", "data/augment", "data/loader", "data/npy", "ssl/config"}},
 	{"tools", []string{"*"}},
 	{"bench", []string{"*"}},
 }

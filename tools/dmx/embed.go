@@ -17,7 +17,6 @@ import (
 	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
-	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/durable"
 	"github.com/dino-mx/dmx/ssl/embed"
 	"github.com/dino-mx/dmx/ssl/eval"
