@@ -29,6 +29,7 @@ type Backend struct {
 type Versions struct {
 	Gemm      int // 1: any types and strides; 2: tensor cores; 3: compute capability 9.0
 	Attention int // 1: any head size; 2: tensor cores
+	Movers    int // of kernels that move bytes: 1: up to four elements an access; 2: 16 bytes, several accesses in flight
 }
 
 var _ kernels.Backend = (*Backend)(nil)

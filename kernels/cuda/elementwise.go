@@ -56,6 +56,11 @@ func (b *Backend) Dropout(out, x *tensor.Tensor, p float64, seed uint64, offset 
 func (b *Backend) ActForward(out, x *tensor.Tensor, act kernels.Activation) {
 	kernels.CheckActForward(out, x, act)
 	mustDevice(x.DType())
+	if b.wide(x.Len(), out, x) {
+		b.args.reset().ptr(out).ptr(x).i32(int(act), x.Len())
+		b.each("wide", wideForm("act", x), x.Len(), 2*accessLen(x))
+		return
+	}
 	name, per := form("act", vec(x.Len(), out, x), x)
 	b.args.reset().ptr(out).ptr(x).i32(int(act), x.Len())
 	b.each("elementwise", name, x.Len(), per)
@@ -65,6 +70,11 @@ func (b *Backend) ActForward(out, x *tensor.Tensor, act kernels.Activation) {
 func (b *Backend) ActBackward(dx, dy, x *tensor.Tensor, act kernels.Activation) {
 	kernels.CheckActBackward(dx, dy, x, act)
 	mustDevice(x.DType())
+	if b.wide(x.Len(), dx, dy, x) {
+		b.args.reset().ptr(dx).ptr(dy).ptr(x).i32(int(act), x.Len())
+		b.each("wide", wideForm("act_backward", x), x.Len(), 2*accessLen(x))
+		return
+	}
 	name, per := form("act_backward", vec(x.Len(), dx, dy, x), x)
 	b.args.reset().ptr(dx).ptr(dy).ptr(x).i32(int(act), x.Len())
 	b.each("elementwise", name, x.Len(), per)

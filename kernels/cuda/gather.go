@@ -9,6 +9,9 @@ import (
 func (b *Backend) Patchify(out, images *tensor.Tensor, p int) {
 	kernels.CheckPatchify(out, images, p)
 	mustDevice(out.DType())
+	if b.patchifyStrips(out, images, p) {
+		return
+	}
 	name, _ := form("patchify", false, out, images)
 	b.args.reset().ptr(out).ptr(images).i32(images.Dim(1), images.Dim(2), images.Dim(3), p, out.Len())
 	b.each("gather", name, out.Len(), 1)
@@ -43,6 +46,12 @@ func (b *Backend) RoPE(qkv, cos, sin, index *tensor.Tensor, heads int, inverse b
 	sign := 1.0
 	if inverse {
 		sign = -1
+	}
+	// A lane of the wide form keeps the cosines of its channels, which it then meets in every head.
+	if access := accessLen(qkv); b.wide(half, qkv, cos, sin) && half <= 32*access && 32%(half/access) == 0 {
+		b.args.reset().ptr(qkv).ptr(cos).ptr(sin).ptr(index).f32(sign).i32(heads, half, rows)
+		b.run("wide", wideForm("rope", qkv), [3]int{(rows + 7) / 8, 1, 1}, [3]int{32, 8, 1}, 0)
+		return
 	}
 	name, _ := form("rope", false, qkv)
 	n := rows * 2 * heads * half

@@ -9,12 +9,10 @@ import (
 // one order. 64 rows keep the traffic of the partial sums below a tenth; 512 stripes fill any device.
 func stripeRows(rows int) int { return max(64, (rows+511)/512) }
 
-// columns launches a kernel that walks stripes of rows with one thread for per columns, and returns the number
-// of stripes.
-func (b *Backend) columns(file, name string, rows, cols, per int) {
-	s := stripeRows(rows)
+// columns launches a kernel that walks over stripes of rows with one thread for per columns.
+func (b *Backend) columns(file, name string, cols, stripes, per int) {
 	threads := (cols + per - 1) / per
-	b.run(file, name, [3]int{(threads + 127) / 128, (rows + s - 1) / s, 1}, [3]int{128, 1, 1}, 0)
+	b.run(file, name, [3]int{(threads + 127) / 128, stripes, 1}, [3]int{128, 1, 1}, 0)
 }
 
 // colReduce adds partial [stripes, cols] into out or, where out is narrower, into out and then rest. The more stripes,

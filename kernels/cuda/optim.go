@@ -66,7 +66,11 @@ func (b *Backend) GradSquares(out *tensor.Tensor, p *kernels.ParamTable) {
 	t := b.table(p)
 	partial := b.scratch.floats(max(t.count, 1))
 	b.args.reset().ptr(partial).u64(t.entries.Addr).u64(t.chunks.Addr)
-	b.run("optim", "grad_squares", [3]int{t.count, 1, 1}, [3]int{256, 1, 1}, 0)
+	name := "grad_squares"
+	if b.versions.Movers != 1 {
+		name = "grad_squares_w"
+	}
+	b.run("optim", name, [3]int{t.count, 1, 1}, [3]int{256, 1, 1}, 0)
 	b.args.reset().ptr(out).ptr(partial).u64(t.entries.Addr).u64(t.chunks.Addr).i32(t.count)
 	b.run("optim", "group_squares", [3]int{p.Groups, 1, 1}, [3]int{256, 1, 1}, 0)
 }

@@ -10,8 +10,12 @@ func (b *Backend) RowLogSumExp(lse, x, centre *tensor.Tensor, invTemp float64) {
 	kernels.CheckRowLogSumExp(lse, x, centre)
 	mustDevice(x.DType())
 	rows, cols := kernels.Matrix(x)
-	name, _ := form("row_lse", vec(cols, x, centre), x)
 	b.args.reset().ptr(lse).ptr(x).ptr(centre).f32(invTemp).i32(rows, cols)
+	if b.wide(cols, x, centre) {
+		b.rows("wide", wideForm("row_lse", x), rows, cols)
+		return
+	}
+	name, _ := form("row_lse", vec(cols, x, centre), x)
 	b.rows("prototypes", name, rows, cols)
 }
 
@@ -27,9 +31,13 @@ func (b *Backend) ColSumExp(out, x, centre, lse *tensor.Tensor, invTemp float64)
 	s := stripeRows(rows)
 	stripes := (rows + s - 1) / s
 	partial := b.scratch.floats(stripes * cols)
-	name, per := form("col_sum_exp", vec(cols, x, centre), x)
 	b.args.reset().ptr(partial).ptr(x).ptr(centre).ptr(lse).f32(invTemp).i32(rows, cols, s)
-	b.columns("prototypes", name, rows, cols, per)
+	if b.wide(cols, x, centre) {
+		b.columns("wide", wideForm("col_sum_exp", x), cols, stripes, 4)
+	} else {
+		name, per := form("col_sum_exp", vec(cols, x, centre), x)
+		b.columns("prototypes", name, cols, stripes, per)
+	}
 	b.colReduce(out, nil, partial, 1, false, stripes, cols)
 }
 
@@ -56,6 +64,10 @@ func (b *Backend) CrossEntropy(c kernels.CrossEntropy) {
 	kernels.CheckCrossEntropy(c)
 	mustDevice(c.S.DType())
 	rows, cols := kernels.Matrix(c.S)
+	if b.wide(cols, c.S, c.T, c.DS, c.Centre) {
+		b.crossEntropyStripes(c, rows, cols)
+		return
+	}
 	name, _ := form("cross_entropy", vec(cols, c.S, c.T, c.DS, c.Centre), c.S)
 	b.args.reset().ptr(c.Loss).ptr(c.DS).ptr(c.S).ptr(c.SLSE).ptr(c.T).ptr(c.TLSE).ptr(c.Centre).f32(c.SInvTemp, c.TInvTemp).
 		ptr(c.Starts).ptr(c.Rows).ptr(c.Weights).i32(rows, cols)

@@ -21,7 +21,7 @@ func (b *Backend) ColSum(out, x *tensor.Tensor, scale float64, accumulate bool) 
 	partial := b.scratch.floats(stripes * cols)
 	name, per := form("col_sum", vec(cols, x), x)
 	b.args.reset().ptr(partial).ptr(x).i32(rows, cols, s)
-	b.columns("reduce", name, rows, cols, per)
+	b.columns("reduce", name, cols, stripes, per)
 	b.colReduce(out, nil, partial, scale, accumulate, stripes, cols)
 }
 
@@ -85,6 +85,10 @@ func (b *Backend) ColMoments(mean, variance, x *tensor.Tensor) {
 	kernels.CheckColMoments(mean, variance, x)
 	mustDevice(x.DType())
 	rows, cols := kernels.Matrix(x)
+	if b.wide(cols, x) && rows > 0 {
+		b.colMomentsStripes(mean, variance, x, rows, cols)
+		return
+	}
 	name, per := form("col_moments", vec(cols, x, mean, variance), x)
 	b.args.reset().ptr(mean).ptr(variance).ptr(x).i32(rows, cols)
 	threads := (cols + per - 1) / per

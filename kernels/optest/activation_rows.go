@@ -108,6 +108,9 @@ func actBackward(act kernels.Activation, inPlace bool) func(r *row, s shape2) {
 			dx = r.out("dx", s.rows, s.cols)
 		}
 		r.call = func(b kernels.Backend) { b.ActBackward(dx.t, dy.t, x.t, act) }
+		if act == kernels.NoActivation {
+			r.unmoved = func() int64 { return x.moved() } // its slope is 1 everywhere
+		}
 		r.bound = func() {
 			each(dx, func(i int) float64 {
 				return math.Abs(dy.val[i])*slopeErr(act, x.val[i]) + u*math.Abs(dx.want[i])*float64(min(act, 1))

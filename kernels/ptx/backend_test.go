@@ -37,6 +37,7 @@ var families = []family{
 	{"chosen by shape, tile edges", cuda.Versions{}, []optest.Option{optest.MaxWork(20_000_000), optest.Aligned, optest.Types(tensor.BF16), optest.Only("Gemm", "Attention", "AttentionBackward")}, 1, nil},
 	{"chosen by shape, long and wide", cuda.Versions{}, []optest.Option{optest.Named("striped"), optest.Types(tensor.F32, tensor.BF16)}, 1, nil},
 	{"version 3, tile edges", cuda.Versions{Gemm: 3}, []optest.Option{optest.MaxWork(20_000_000), optest.Named("even"), optest.Types(tensor.BF16), optest.Only("Gemm")}, 1, []int{132, 132, 132}},
+	{"movers version 1", cuda.Versions{Movers: 1}, []optest.Option{optest.Small, optest.Only("ActForward", "ActBackward", "RoPE", "Patchify", "RowLogSumExp", "ColSumExp", "CrossEntropy", "ColMoments", "GradSquares")}, 1, nil},
 	{"version 3, few multiprocessors", cuda.Versions{Gemm: 3}, []optest.Option{optest.MaxWork(400_000), optest.Named("even"), optest.Types(tensor.BF16), optest.Only("Gemm")}, 2, []int{1, 2, 3}},
 }
 

@@ -226,7 +226,7 @@ func TestFaultNamesKernel(t *testing.T) {
 	if !errors.Is(late, gpu.ErrFault) || !errors.Is(late, broken) {
 		t.Errorf("late: %v", late)
 	}
-	for _, part := range []string{"DMX_CUDA_SYNC=1", "act_f32v (6)", "scale_f32v (6)", "emulated-cuda:0"} {
+	for _, part := range []string{"DMX_CUDA_SYNC=1", "act_f32w (6)", "scale_f32v (6)", "emulated-cuda:0"} {
 		if !strings.Contains(late.Error(), part) {
 			t.Errorf("late: %q lacks %q", late, part)
 		}

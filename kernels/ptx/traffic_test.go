@@ -17,7 +17,7 @@ import (
 var computeBound = []string{"Gemm", "Attention", "AttentionBackward", "AttentionRows"}
 
 // suffix is what distinguishes the forms of a kernel by type and vector width.
-var suffix = regexp.MustCompile(`(_f32|_bf16|_i32)+v?$`)
+var suffix = regexp.MustCompile(`(_f32|_bf16|_i32)+[vw]?$`)
 
 // traffic is what the kernels of one operation moved, in bytes.
 type traffic struct {
@@ -71,6 +71,11 @@ func TestMemoryKernelsMoveTheLeastBytes(t *testing.T) {
 			return true
 		}, optest.Only(op), optest.Types(types...), optest.Largest(12_000_000), optest.Aligned)
 	}
+	// Version 1 of GradSquares is a kernel of its own, not a form of the other.
+	optest.Walk(cuda.New(d, cuda.Versions{Movers: 1}), func(c optest.Case) bool {
+		note(traffic{op: c.Op, typ: c.Type, row: c.Row + ", version 1", least: c.Bytes})
+		return true
+	}, optest.Only("GradSquares"), optest.Types(tensor.BF16), optest.Largest(12_000_000), optest.Aligned)
 	// Of the copies the table's largest keeps the type, which takes no kernel.
 	wide, half := x.random(tensor.F32, 197, 1536), x.random(tensor.BF16, 197, 1536)
 	for _, c := range []struct{ dst, src *tensor.Tensor }{{half, wide}, {wide, half}} {

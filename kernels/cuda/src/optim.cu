@@ -33,6 +33,54 @@ KERNEL THREADS(256) void grad_squares(float *partial, const Entry *entries, cons
   if (tid_x == 0) partial[block_x] = s;
 }
 
+// grad_squares with accesses of 16 bytes, four in flight, where the gradient lies on 16 bytes.
+template <class T> DEVICE float squares(const T *grad, int lo, int hi) {
+  constexpr int W = 16 / sizeof(T), apart = 256 * W;
+  float s = 0;
+  int i = lo + tid_x * W, whole = lo + (hi - lo) / W * W;
+  for (; i + 3 * apart < whole; i += 4 * apart) {
+    uint4v q[4];
+#pragma unroll
+    for (int u = 0; u < 4; u++) q[u] = *(const uint4v *)(grad + i + u * apart);
+#pragma unroll
+    for (int u = 0; u < 4; u++) {
+      Vec<W> g = unpack<T>(q[u]);
+      for (int j = 0; j < W; j++) s = fma_(g.v[j], g.v[j], s);
+    }
+  }
+  for (; i < whole; i += apart) {
+    Vec<W> g = unpack<T>(*(const uint4v *)(grad + i));
+    for (int j = 0; j < W; j++) s = fma_(g.v[j], g.v[j], s);
+  }
+  if (whole + tid_x < hi) {
+    float g = load(grad + whole + tid_x);
+    s = fma_(g, g, s);
+  }
+  return s;
+}
+KERNEL THREADS(256) void grad_squares_w(float *partial, const Entry *entries, const Chunk *chunks) {
+  SHARED static float scratch[33];
+  Chunk ch = chunks[block_x];
+  const Entry *e = entries + ch.entry;
+  float s = 0;
+  if (!(e->flags & 1)) {
+    int lo = ch.lo, hi = min_(e->n, ch.lo + CHUNK);
+    Any grad = e->grad;
+    if (grad & 14) {
+      for (int i = lo + tid_x; i < hi; i += 256) {
+        float g = at(grad, i);
+        s = fma_(g, g, s);
+      }
+    } else if (grad & 1) {
+      s = squares((const bf16 *)(grad - 1), lo, hi);
+    } else {
+      s = squares((const float *)grad, lo, hi);
+    }
+  }
+  s = group_sum(s, scratch);
+  if (tid_x == 0) partial[block_x] = s;
+}
+
 // out[g] = Σ of the partial sums of the chunks of group g, in chunk order: one block per group.
 KERNEL THREADS(256) void group_squares(float *out, const float *partial, const Entry *entries, const Chunk *chunks, int n) {
   SHARED static float scratch[33];

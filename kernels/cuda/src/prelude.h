@@ -263,24 +263,21 @@ DEVICE float tanh_(float x) {
   return x < 0 ? -t : t;
 }
 
-// The standard normal distribution function. |x| < 1 uses the odd power series of erf, elsewhere the rational
-// approximation 7.1.26 of Abramowitz and Stegun (absolute error below 1.5e-7), which keeps its absolute
-// accuracy through the tails.
+// The standard normal distribution function. Its tail Q(a) = 1 - cdf(a) for a >= 0 is 2^p(a) with a polynomial p that is
+// fitted to log2 Q on [0, 6.5] for the least absolute error of Q (3.9e-8, 0.65 of an f32 roundoff of 1); the leading
+// coefficient is negative, so that beyond the fit Q goes to 0. One exponential, no division and no branch.
 DEVICE float normal_cdf(float x) {
-  float z = x * 0.70710678118654752f;
-  float a = abs_(z);
-  float erf;
-  if (a < 0.7071068f) {
-    float s = z * z;
-    float p = 1.0f + s * (-0.33333333f + s * (0.1f + s * (-0.023809524f + s * (0.0046296296f + s * (-0.00075757576f + s * (0.00010683761f - s * 0.000013227513f))))));
-    erf = 1.1283791670955126f * z * p;
-  } else {
-    float t = 1.0f / fma_(0.3275911f, a, 1.0f);
-    float p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-    erf = 1.0f - p * exp_(-a * a);
-    erf = z < 0 ? -erf : erf;
-  }
-  return 0.5f + 0.5f * erf;
+  float a = abs_(x);
+  float p = fma_(a, -2.7718916e-6f, 3.861915e-5f);
+  p = fma_(p, a, -1.8254125e-4f);
+  p = fma_(p, a, -1.4588282e-4f);
+  p = fma_(p, a, 7.0754853e-3f);
+  p = fma_(p, a, -5.2505035e-2f);
+  p = fma_(p, a, -0.45920491f);
+  p = fma_(p, a, -1.1511058f);
+  p = fma_(p, a, -1.0f);
+  float q = exp2_fast(p);
+  return x < 0 ? q : 1.0f - q;
 }
 
 template <class A> DEVICE float activate(A act, float x) {
