@@ -298,6 +298,8 @@ func entropy(working bool) func(r *row, s shape2) {
 				x.val[i] = 0
 			case 3:
 				x.val[i] = round(x.dtype, x.val[i]*1e-20)
+			case 4: // subnormal
+				x.val[i] = round(x.dtype, x.val[i]*1e-38)
 			}
 		}
 		if n < 4 {

@@ -9,7 +9,7 @@ import (
 // bfe extracts a bit field: d = (a >> b) & mask(c), sign-extended for signed types.
 func (c *compiler) bfe() error {
 	k, size := class(c.typ())
-	return c.ternary(func(a, pos, n uint64) uint64 {
+	return c.ternaryWith(func(a, pos, n uint64) uint64 {
 		pos, n = pos&255, n&255
 		if n == 0 {
 			return 0
@@ -42,14 +42,7 @@ func (c *compiler) bfe() error {
 // bfi inserts the low c bits... of a into b at position c: d = bfi(a, b, pos, len).
 func (c *compiler) bfi() error {
 	_, size := class(c.typ())
-	if err := c.nargs(5); err != nil {
-		return err
-	}
-	d, err := c.dst(c.in.Args[0])
-	if err != nil {
-		return err
-	}
-	s, err := c.srcs(c.in.Args[1:])
+	d, s, err := c.operands(4)
 	if err != nil {
 		return err
 	}
@@ -72,7 +65,7 @@ func (c *compiler) prmt() error {
 	if t := c.typ(); t != "b32" {
 		return unsupported(t)
 	}
-	return c.ternary(func(a, b, sel uint64) uint64 {
+	return c.ternaryWith(func(a, b, sel uint64) uint64 {
 		v := a&fullMask | b<<32
 		out := uint64(0)
 		for i := range 4 {
@@ -92,7 +85,7 @@ func (c *compiler) shf() error {
 	left := c.oneOf("l", "r") == "l"
 	wrap := c.oneOf("wrap", "clamp") == "wrap"
 	c.typ()
-	return c.ternary(func(a, b, n uint64) uint64 {
+	return c.ternaryWith(func(a, b, n uint64) uint64 {
 		v := a&fullMask | b<<32
 		if wrap {
 			n &= 31
@@ -117,7 +110,7 @@ func (c *compiler) lop3() error {
 	}
 	lut := c.in.Args[4].Imm
 	c.in.Args = c.in.Args[:4]
-	return c.ternary(func(a, b, d uint64) uint64 {
+	return c.ternaryWith(func(a, b, d uint64) uint64 {
 		out := uint64(0)
 		for i := range uint64(8) {
 			if lut>>i&1 == 0 {
@@ -245,20 +238,5 @@ func (c *compiler) cvta() error {
 	if back {
 		base = -base
 	}
-	if err := c.nargs(2); err != nil {
-		return err
-	}
-	d, err := c.dst(c.in.Args[0])
-	if err != nil {
-		return err
-	}
-	a, err := c.src(c.in.Args[1])
-	if err != nil {
-		return err
-	}
-	c.st.run = func(w *warp, m uint32) {
-		x, out := a(w), &w.regs[d]
-		each(m, func(l int) { out[l] = x[l] + base })
-	}
-	return nil
+	return c.unaryWith(func(a uint64) uint64 { return a + base })
 }

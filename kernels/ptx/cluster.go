@@ -116,14 +116,7 @@ func (c *compiler) mapa() error {
 	if t := c.typ(); t != "u32" && t != "u64" {
 		return fmt.Errorf("want .u32 or .u64")
 	}
-	if err := c.nargs(3); err != nil {
-		return err
-	}
-	d, err := c.dst(c.in.Args[0])
-	if err != nil {
-		return err
-	}
-	s, err := c.srcs(c.in.Args[1:])
+	d, s, err := c.operands(2)
 	if err != nil {
 		return err
 	}

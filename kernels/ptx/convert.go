@@ -6,10 +6,11 @@ import (
 )
 
 // cvt converts between number types. Integer results saturate when they come from a float; narrowing integer
-// conversions cut bits; float results round to nearest even unless .rz is asked for.
+// conversions drop the high bits; float results round to nearest even, or toward zero with .rz. A NaN becomes the
+// canonical one of a float type, and of an integer type what the PTX ISA says.
 func (c *compiler) cvt() error {
 	round := c.oneOf("rni", "rzi", "rmi", "rpi", "rn", "rz", "rm", "rp", "rna")
-	c.has("ftz")
+	flush := c.flushes()
 	c.has("satfinite")
 	sat := c.has("sat")
 	relu := c.has("relu")
@@ -24,28 +25,31 @@ func (c *compiler) cvt() error {
 	if err != nil {
 		return err
 	}
-	if err := c.nargs(2); err != nil {
-		return err
-	}
-	d, err := c.dst(c.in.Args[0])
-	if err != nil {
-		return err
+	if flush != nil {
+		if f, err = flushed(f, to, from, flush); err != nil {
+			return err
+		}
 	}
 	// A narrow result in a wider register is extended by its sign.
-	if k, size := class(to); k == 's' && c.in.Args[0].Kind == opReg && c.regSize(c.in.Args[0]) > size {
+	if k, size := class(to); k == 's' && len(c.in.Args) > 0 && c.in.Args[0].Kind == opReg && c.regSize(c.in.Args[0]) > size {
 		g := f
 		wide := c.regSize(c.in.Args[0])
 		f = func(a uint64) uint64 { return truncate(uint64(signExt(g(a), size)), wide) }
 	}
-	a, err := c.src(c.in.Args[1])
-	if err != nil {
-		return err
+	return c.unaryWith(f)
+}
+
+// flushed is conversion f with the subnormal f32 among its arguments and results replaced.
+func flushed(f func(uint64) uint64, to, from string, flush func(uint64) uint64) (func(uint64) uint64, error) {
+	switch {
+	case to == "f32" && from == "f32":
+		return func(a uint64) uint64 { return flush(f(flush(a))) }, nil
+	case to == "f32":
+		return func(a uint64) uint64 { return flush(f(a)) }, nil
+	case from == "f32":
+		return func(a uint64) uint64 { return f(flush(a)) }, nil
 	}
-	c.st.run = func(w *warp, m uint32) {
-		x, out := a(w), &w.regs[d]
-		each(m, func(l int) { out[l] = f(x[l]) })
-	}
-	return nil
+	return nil, fmt.Errorf(".ftz with no .f32")
 }
 
 // cvtPair packs two floats into a bf16x2, the first operand in the high half.
@@ -53,28 +57,13 @@ func (c *compiler) cvtPair(round string, relu bool) error {
 	if round != "rn" {
 		return fmt.Errorf("rounding .%s is not supported here", round)
 	}
-	if err := c.nargs(3); err != nil {
-		return err
-	}
-	d, err := c.dst(c.in.Args[0])
-	if err != nil {
-		return err
-	}
-	s, err := c.srcs(c.in.Args[1:])
-	if err != nil {
-		return err
-	}
-	half := func(v float32) uint64 {
-		if relu && !(v > 0) {
-			v = 0
+	half := func(b uint64) uint64 {
+		if v := f32(b); relu && v <= 0 { // a NaN stays one
+			return 0
 		}
-		return toBF16(v)
+		return toBF16(f32(b))
 	}
-	c.st.run = func(w *warp, m uint32) {
-		hi, lo, out := s[0](w), s[1](w), &w.regs[d]
-		each(m, func(l int) { out[l] = half(f32(hi[l]))<<16 | half(f32(lo[l])) })
-	}
-	return nil
+	return c.binaryWith(func(hi, lo uint64) uint64 { return half(hi)<<16 | half(lo) })
 }
 
 // toF64 and fromF64 pass every float type through float64, which holds each of them exactly.
@@ -138,8 +127,11 @@ func conversion(to, from, round string, sat bool) (func(uint64) uint64, error) {
 			if trunc != nil && (round != "rn" && round != "rz") {
 				v = trunc(v)
 			}
-			if sat {
+			if sat { // a NaN becomes 0
 				v = min(max(v, 0), 1)
+				if math.IsNaN(v) {
+					v = 0
+				}
 			}
 			if round == "rz" && ts < fs {
 				return towardZero(v, put, toF64(to))
@@ -173,6 +165,10 @@ func conversion(to, from, round string, sat bool) (func(uint64) uint64, error) {
 		return func(a uint64) uint64 {
 			v := trunc(get(a))
 			if math.IsNaN(v) {
+				// Zero, except from .f64 or to 64 bits.
+				if from == "f64" || ts == 8 {
+					return 1 << (8*ts - 1)
+				}
 				return 0
 			}
 			if tk == 's' {
@@ -228,215 +224,4 @@ func towardZero(v float64, put func(float64) uint64, get func(uint64) float64) u
 		b--
 	}
 	return b
-}
-
-// comparison is the predicate of setp for bits of a type.
-func comparison(op, t string) (func(a, b uint64) bool, error) {
-	k, size := class(t)
-	switch {
-	case isFloat(t):
-		get := toF64(t)
-		if get == nil {
-			break
-		}
-		un := func(x, y float64) bool { return math.IsNaN(x) || math.IsNaN(y) }
-		var f func(x, y float64) bool
-		switch op {
-		case "eq":
-			f = func(x, y float64) bool { return x == y }
-		case "ne":
-			f = func(x, y float64) bool { return x != y && !un(x, y) }
-		case "lt":
-			f = func(x, y float64) bool { return x < y }
-		case "le":
-			f = func(x, y float64) bool { return x <= y }
-		case "gt":
-			f = func(x, y float64) bool { return x > y }
-		case "ge":
-			f = func(x, y float64) bool { return x >= y }
-		case "equ":
-			f = func(x, y float64) bool { return x == y || un(x, y) }
-		case "neu":
-			f = func(x, y float64) bool { return x != y }
-		case "ltu":
-			f = func(x, y float64) bool { return !(x >= y) }
-		case "leu":
-			f = func(x, y float64) bool { return !(x > y) }
-		case "gtu":
-			f = func(x, y float64) bool { return !(x <= y) }
-		case "geu":
-			f = func(x, y float64) bool { return !(x < y) }
-		case "num":
-			f = func(x, y float64) bool { return !un(x, y) }
-		case "nan":
-			f = un
-		}
-		if f != nil {
-			return func(a, b uint64) bool { return f(get(a), get(b)) }, nil
-		}
-	case k == 's':
-		var f func(x, y int64) bool
-		switch op {
-		case "eq":
-			f = func(x, y int64) bool { return x == y }
-		case "ne":
-			f = func(x, y int64) bool { return x != y }
-		case "lt":
-			f = func(x, y int64) bool { return x < y }
-		case "le":
-			f = func(x, y int64) bool { return x <= y }
-		case "gt":
-			f = func(x, y int64) bool { return x > y }
-		case "ge":
-			f = func(x, y int64) bool { return x >= y }
-		}
-		if f != nil {
-			return func(a, b uint64) bool { return f(signExt(a, size), signExt(b, size)) }, nil
-		}
-	default:
-		var f func(x, y uint64) bool
-		switch op {
-		case "eq":
-			f = func(x, y uint64) bool { return x == y }
-		case "ne":
-			f = func(x, y uint64) bool { return x != y }
-		case "lt", "lo":
-			f = func(x, y uint64) bool { return x < y }
-		case "le", "ls":
-			f = func(x, y uint64) bool { return x <= y }
-		case "gt", "hi":
-			f = func(x, y uint64) bool { return x > y }
-		case "ge", "hs":
-			f = func(x, y uint64) bool { return x >= y }
-		}
-		if f != nil {
-			return func(a, b uint64) bool { return f(truncate(a, size), truncate(b, size)) }, nil
-		}
-	}
-	return nil, fmt.Errorf("comparison .%s of type .%s is not supported", op, t)
-}
-
-var comparisons = []string{"eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan"}
-
-// setp compares and writes a predicate, and with d|q the opposite one too; .and/.or/.xor combine it with a third
-// operand.
-func (c *compiler) setp() error {
-	op := c.oneOf(comparisons...)
-	comb := c.oneOf("and", "or", "xor")
-	c.has("ftz")
-	cmp, err := comparison(op, c.typ())
-	if err != nil {
-		return err
-	}
-	want := 3
-	if comb != "" {
-		want = 4
-	}
-	if err := c.nargs(want); err != nil {
-		return err
-	}
-	first, second := c.in.Args[0], Operand{Kind: opSink}
-	if first.Kind == opPair {
-		first, second = first.Elems[0], first.Elems[1]
-	}
-	d, err := c.pdst(first)
-	if err != nil {
-		return err
-	}
-	q, err := c.pdst(second)
-	if err != nil {
-		return err
-	}
-	s, err := c.srcs(c.in.Args[1:3])
-	if err != nil {
-		return err
-	}
-	with := func(*warp) uint32 { return 0 }
-	if comb != "" {
-		if with, err = c.psrc(c.in.Args[3]); err != nil {
-			return err
-		}
-	}
-	mix := func(a, b uint32) uint32 { return a }
-	switch comb {
-	case "and":
-		mix = func(a, b uint32) uint32 { return a & b }
-	case "or":
-		mix = func(a, b uint32) uint32 { return a | b }
-	case "xor":
-		mix = func(a, b uint32) uint32 { return a ^ b }
-	}
-	a, b := s[0], s[1]
-	c.st.run = func(w *warp, m uint32) {
-		x, y := a(w), b(w)
-		var r uint32
-		each(m, func(l int) {
-			if cmp(x[l], y[l]) {
-				r |= 1 << l
-			}
-		})
-		p := with(w)
-		if d >= 0 {
-			w.preds[d] = w.preds[d]&^m | mix(r, p)&m
-		}
-		if q >= 0 {
-			w.preds[q] = w.preds[q]&^m | mix(^r, p)&m
-		}
-	}
-	return nil
-}
-
-// set compares and writes all ones (or 1.0) or zero to a data register.
-func (c *compiler) set() error {
-	op := c.oneOf(comparisons...)
-	c.has("ftz")
-	to, from := c.typ(), c.typ()
-	cmp, err := comparison(op, from)
-	if err != nil {
-		return err
-	}
-	yes := truncate(^uint64(0), typeSizes[to])
-	if to == "f32" {
-		yes = bf32(1)
-	}
-	if err := c.nargs(3); err != nil {
-		return err
-	}
-	return c.binaryWith(func(a, b uint64) uint64 {
-		if cmp(a, b) {
-			return yes
-		}
-		return 0
-	})
-}
-
-// selp picks one of two values by a predicate.
-func (c *compiler) selp() error {
-	_, size := class(c.typ())
-	if err := c.nargs(4); err != nil {
-		return err
-	}
-	d, err := c.dst(c.in.Args[0])
-	if err != nil {
-		return err
-	}
-	s, err := c.srcs(c.in.Args[1:3])
-	if err != nil {
-		return err
-	}
-	p, err := c.psrc(c.in.Args[3])
-	if err != nil {
-		return err
-	}
-	c.st.run = func(w *warp, m uint32) {
-		a, b, q, out := s[0](w), s[1](w), p(w), &w.regs[d]
-		each(m, func(l int) {
-			if pick(q, l) {
-				out[l] = truncate(a[l], size)
-			} else {
-				out[l] = truncate(b[l], size)
-			}
-		})
-	}
-	return nil
 }

@@ -218,14 +218,7 @@ func (c *compiler) redux() error {
 	if err != nil {
 		return err
 	}
-	if err := c.nargs(3); err != nil {
-		return err
-	}
-	d, err := c.dst(c.in.Args[0])
-	if err != nil {
-		return err
-	}
-	s, err := c.srcs(c.in.Args[1:])
+	d, s, err := c.operands(2)
 	if err != nil {
 		return err
 	}
@@ -300,6 +293,11 @@ func (c *compiler) atom() error {
 	default:
 		if f, err = binaryOps[op](c, t); err != nil {
 			return err
+		}
+		if t == "f32" && space != "shared" {
+			// Outside shared memory a sum of f32 flushes subnormals, without saying so (PTX ISA, atom).
+			sum := f
+			f = func(old, v uint64) uint64 { return flushF32(sum(flushF32(old), flushF32(v))) }
 		}
 	}
 	c.st.run = func(w *warp, m uint32) {

@@ -151,6 +151,12 @@ DEVICE float log2_fast(float x) {
 #define LN2 0.6931471805599453f
 DEVICE float exp_(float x) { return exp2_fast(x * LOG2E); }
 DEVICE float log_(float x) { return log2_fast(x) * LN2; }
+// log2 of a positive, finite, normal number, within 2^-22 and the rounding of the result: lg2.approx is off by a part of
+// the result, which for numbers near 2^-126 is 126 times as much.
+DEVICE float log2_split(float x) {
+  u32 b = f32_bits(x);
+  return (float)((int)(b >> 23) - 127) + log2_fast(bits_f32((b & 0x7fffffu) | 0x3f800000u));
+}
 DEVICE float sqrt_(float x) {
   float r;
   asm("sqrt.rn.f32 %0, %1;" : "=f"(r) : "f"(x));

@@ -141,7 +141,12 @@ DEVICE void cross_entropy(float *scratch, float *loss, T *ds, const T *s, const 
 FOR_TYPES(PROTOTYPES)
 
 // centre[k] += log(max(colsum[k], tiny)·scale)/inv_temp: the prototype step of Sinkhorn-Knopp.
+// The logarithms are added: the product may be subnormal, which lg2.approx.ftz takes for zero. A sum that is infinite
+// stays so.
 KERNEL THREADS(256) void sinkhorn_centre(float *centre, const float *colsum, float scale, float inv_temp, int n) {
   int i = block_x * dim_x + tid_x;
-  if (i < n) centre[i] += log_(max_(colsum[i], 1.1754944e-38f) * scale) / inv_temp;
+  if (i >= n) return;
+  float sum = max_(colsum[i], 1.1754944e-38f);
+  float l = is_finite(sum) ? log2_split(sum) + log2_split(scale) : sum;
+  centre[i] += l * LN2 / inv_temp;
 }

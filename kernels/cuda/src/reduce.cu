@@ -111,7 +111,7 @@ KERNEL THREADS(256) void reduce_all(float *out, const float *partial, float scal
       Vec<N> a = load_vec<N>(x + i); \
       for (int j = 0; j < N; j++) { \
         s += a.v[j]; \
-        q = fma_(a.v[j], log_(a.v[j] > 0 ? a.v[j] : 1.0f), q); /* 0·log 0 = 0, without a branch that parts the warp */ \
+        q = fma_(a.v[j], log_(a.v[j] >= 1.1754944e-38f ? a.v[j] : 1.0f), q); /* 0·log 0 = 0, without a branch that parts the warp; lg2 takes a subnormal for 0 */ \
       } \
     } \
     s = group_sum(s, scratch); \
