@@ -99,6 +99,9 @@ func readTIFF(b []byte) (t tiffInfo, err error) {
 	if err := t.checkCodec(); err != nil {
 		return t, err
 	}
+	if t.width > data.MaxPixels/t.height {
+		return t, nil // the caller refuses it for its size
+	}
 	return t, t.readChunks()
 }
 
@@ -200,8 +203,13 @@ func (t *tiffInfo) readChunks() error {
 	if t.separate {
 		n *= t.samples
 	}
+	if most, ok := tiffExpansions[t.compression]; ok {
+		if need := n * t.rowBytes() * t.tall; need/most > len(f.b)+1024 {
+			return fmt.Errorf("its header says %d x %d pixels, more than %d bytes can hold", t.width, t.height, len(f.b))
+		}
+	}
 	if len(t.counts) == 0 && n == 1 && len(t.offsets) == 1 && t.compression == tiffUncompressed {
-		t.counts = []uint64{uint64((t.width*t.chunkSamples()*t.bits + 7) / 8 * t.height)}
+		t.counts = []uint64{uint64(t.rowBytes() * t.height)}
 	}
 	if len(t.offsets) < n || len(t.counts) < n {
 		return fmt.Errorf("%d offsets and %d sizes of %s, expected %d", len(t.offsets), len(t.counts), kind, n)
@@ -216,6 +224,9 @@ func (t *tiffInfo) chunkSamples() int {
 	}
 	return t.samples
 }
+
+// rowBytes is the bytes of a row of a chunk.
+func (t *tiffInfo) rowBytes() int { return (t.wide*t.chunkSamples()*t.bits + 7) / 8 }
 
 func tiffHead(b []byte) (head, error) {
 	t, err := readTIFF(b)
@@ -252,7 +263,7 @@ func tiffDecode(b []byte, h head, channels int, m *data.Image) error {
 	}
 	perRow := t.across
 	perPlane := perRow * ((t.height + t.tall - 1) / t.tall)
-	rowBytes := (t.wide*t.chunkSamples()*t.bits + 7) / 8
+	rowBytes := t.rowBytes()
 	var scratch tiffScratch
 	for y := 0; y < t.height; y += t.tall {
 		rows := min(t.tall, t.height-y)

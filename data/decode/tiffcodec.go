@@ -27,6 +27,11 @@ const (
 	tiffZstd         = 50000
 )
 
+// tiffExpansions bounds how many bytes one byte of a compression can stand for, where there is a bound.
+var tiffExpansions = map[int]int{
+	tiffUncompressed: 1, tiffPackBits: 64, tiffLZW: 4096, tiffDeflate: 1032, tiffOldDeflate: 1032,
+}
+
 // tiffOtherCodecs names compressions that are not read.
 var tiffOtherCodecs = map[int]string{
 	2: "CCITT modified Huffman", 6: "old-style JPEG", 32809: "ThunderScan", 34676: "SGI LogLuv", 34677: "SGI LogLuv",
