@@ -11,22 +11,17 @@ import (
 // builtin is the embedded sample set.
 type builtin struct{}
 
-var builtinPrefixes = []string{"builtin:", "embedded:"}
+// embedded begins the path of a data set that is in the program.
+const embedded = "embedded:"
 
-func isBuiltin(path string) bool {
-	for _, prefix := range builtinPrefixes {
-		if strings.HasPrefix(path, prefix) {
-			return true
-		}
-	}
-	return false
-}
+// Embedded tells whether a path is that of a data set in the program, which no folder holds.
+func Embedded(path string) bool { return strings.HasPrefix(path, embedded) }
 
 // Name says that the data are in the program.
 func (builtin) Name() string { return "embedded data set" }
 
-// Match accepts paths that begin with builtin: or embedded:.
-func (builtin) Match(p *Path) (bool, error) { return isBuiltin(p.Name), nil }
+// Match accepts paths that begin with embedded:.
+func (builtin) Match(p *Path) (bool, error) { return Embedded(p.Name), nil }
 
 // Open reads Fashion-MNIST.
 func (builtin) Open(p *Path, split string) (data.Source, error) {

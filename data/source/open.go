@@ -33,12 +33,12 @@ type Path struct {
 
 // look lists a path.
 func look(name string) (*Path, error) {
-	if isBuiltin(name) {
+	if Embedded(name) {
 		return &Path{Name: name}, nil
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w; expected a folder of images, an IDX folder, an .npz or .tar file, or builtin:fashion-mnist", err)
+		return nil, fmt.Errorf("%w; expected a folder of images, an IDX folder, an .npz or .tar file, or embedded:fashion-mnist", err)
 	}
 	p := &Path{Name: name, Folder: info.IsDir()}
 	if !p.Folder {
@@ -68,7 +68,7 @@ func look(name string) (*Path, error) {
 //   - a folder with the IDX files of MNIST and its relatives (train-images-idx3-ubyte and so on, .gz or not);
 //   - an .npz file in MedMNIST's layout (train_images, train_labels, val_images, …);
 //   - a tar file (.tar, .tar.gz, .tgz), or a folder of such shards;
-//   - builtin:fashion-mnist, or embedded:fashion-mnist: the embedded subset, 5,000 training and 1,000 test images.
+//   - embedded:fashion-mnist: the embedded subset, 5,000 training and 1,000 test images.
 //
 // The split is train (also the meaning of an empty one), val, test, auto (test if there is one, else val), or any other name
 // that a sub-folder or an array has. A path without splits has only its training split, which is all of it.

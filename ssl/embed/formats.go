@@ -7,16 +7,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/npy"
-	"github.com/dino-mx/dmx/ssl/durable"
+	"github.com/dino-mx/dmx/ssl/skipped"
 )
 
 // table is the rows of a job with the images that they belong to.
@@ -55,26 +52,7 @@ func (t *table) sample(image int) (id, label, class string) {
 			class = c[l]
 		}
 	}
-	return validUTF8(t.source.ID(image)), label, validUTF8(class)
-}
-
-// validUTF8 returns s with every byte that is not UTF-8 written as \x and two hexadecimal digits, so that readers of
-// the file get text and two names stay two.
-func validUTF8(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && n == 1 {
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		} else {
-			b.WriteString(s[:n])
-		}
-		s = s[n:]
-	}
-	return b.String()
+	return skipped.Text(t.source.ID(image)), label, skipped.Text(class)
 }
 
 // writeSamples says which image and class each row of an .npy belongs to.
@@ -139,23 +117,4 @@ func (t *table) writeParquet(out io.Writer) error {
 		return err
 	})
 	return errors.Join(err, w.Close())
-}
-
-// WriteUnreadable writes a list of images that were left out as columns id and reason. Without any there is no file.
-func WriteUnreadable(path string, list []Unreadable) error {
-	if len(list) == 0 {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	return durable.Write(path, func(out io.Writer) error {
-		w := csv.NewWriter(out)
-		err := w.Write([]string{"id", "reason"})
-		for _, u := range list {
-			err = errors.Join(err, w.Write([]string{validUTF8(u.ID), validUTF8(u.Reason)}))
-		}
-		w.Flush()
-		return errors.Join(err, w.Error())
-	})
 }

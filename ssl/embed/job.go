@@ -16,6 +16,7 @@ import (
 	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/ssl/durable"
 	"github.com/dino-mx/dmx/ssl/eval"
+	"github.com/dino-mx/dmx/ssl/skipped"
 )
 
 // Job is one file of features.
@@ -43,12 +44,9 @@ type Job struct {
 
 // Result says what a job has written.
 type Result struct {
-	Rows       int
-	Unreadable []Unreadable // images that were left out
+	Rows    int
+	Skipped int // images that were left out because they cannot be read
 }
-
-// Unreadable is an image that was left out, and why.
-type Unreadable struct{ ID, Reason string }
 
 // OutError is an error of the file that a job writes, or of those beside it.
 type OutError struct{ Err error }
@@ -97,7 +95,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if err := j.finish(s); err != nil {
 		return nil, &OutError{fmt.Errorf("%s: %w", j.Out, err)}
 	}
-	return &Result{Rows: len(s.rows), Unreadable: s.unreadable}, nil
+	return &Result{Rows: len(s.rows), Skipped: len(s.skipped)}, nil
 }
 
 // identity describes all that the rows depend on.
@@ -137,7 +135,7 @@ func (j *Job) extract(ctx context.Context, s *spool) error {
 			err = j.append(s, from, batch, l.Unreadable())
 			batch.Release()
 		}
-		if err == nil && float64(len(s.unreadable)) > j.MaxUnreadableShare*float64(j.Source.Len()) {
+		if err == nil && float64(len(s.skipped)) > j.MaxUnreadableShare*float64(j.Source.Len()) {
 			err = j.tooMany(s)
 		}
 		if err != nil {
@@ -191,7 +189,7 @@ func finite(row []float32) bool {
 // tooMany returns the error of more unreadable images than MaxUnreadableShare allows.
 func (j *Job) tooMany(s *spool) error {
 	e := &loader.UnreadableError{Of: j.Source.Len(), MaxShare: j.MaxUnreadableShare}
-	for _, u := range s.unreadable {
+	for _, u := range s.skipped {
 		e.Samples = append(e.Samples, loader.Unreadable{ID: u.ID, Err: errors.New(u.Reason)})
 	}
 	return e
@@ -206,14 +204,33 @@ func (j *Job) finish(s *spool) error {
 			return err
 		}
 	}
-	list := j.Out + ".unreadable.csv"
-	if err := WriteUnreadable(list, s.unreadable); err != nil {
+	if err := j.listSkipped(s); err != nil {
 		return err
 	}
 	if err := durable.Write(j.Out, func(w io.Writer) error { return writers[ext](&t, w) }); err != nil {
 		return err
 	}
 	return s.remove()
+}
+
+// listSkipped writes the list of the images that were left out, in place of that of an earlier job, and warns.
+func (j *Job) listSkipped(s *spool) error {
+	path := j.Out + ".skipped.csv"
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	list, err := skipped.Open(path)
+	if err != nil {
+		return err
+	}
+	for _, m := range s.skipped {
+		list.Add(m)
+	}
+	warnings, err := list.News()
+	for _, w := range warnings {
+		j.Log("WARNING", w)
+	}
+	return err
 }
 
 // tail is the samples of a source from one on.

@@ -11,26 +11,27 @@ import (
 	"os"
 
 	"github.com/dino-mx/dmx/data/loader"
+	"github.com/dino-mx/dmx/ssl/skipped"
 )
 
 // spool is the raw rows of a job in progress, in name: for each row the image's index as uint32 and the features as
 // float32, little-endian. name.id says what they belong to, and name.state, written after the rows, up to which image
 // the job came and which images were left out.
 type spool struct {
-	f          *os.File
-	name       string
-	rowLen     int
-	rows       []int // the image of each row
-	next       int   // the first image that is neither a row nor left out
-	unreadable []Unreadable
-	buf        []byte
+	f       *os.File
+	name    string
+	rowLen  int
+	rows    []int // the image of each row
+	next    int   // the first image that is neither a row nor left out
+	skipped []skipped.Image
+	buf     []byte
 }
 
 // state is the content of name.state.
 type state struct {
-	Next       int          `json:"next"`
-	Rows       int          `json:"rows"`
-	Unreadable []Unreadable `json:"unreadable"`
+	Next    int             `json:"next"`
+	Rows    int             `json:"rows"`
+	Skipped []skipped.Image `json:"skipped"`
 }
 
 // openSpool opens the spool of a job over total images. other reports that there was one of another identity, which is
@@ -73,7 +74,7 @@ func (s *spool) recover(total int) error {
 	if !whole {
 		st = state{}
 	}
-	s.next, s.unreadable = st.Next, st.Unreadable
+	s.next, s.skipped = st.Next, st.Skipped
 	if err := s.f.Truncate(int64(st.Rows) * int64(s.rowBytes())); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (s *spool) add(image int, row []float32) {
 func (s *spool) leaveOut(from int, bad []loader.Unreadable, end int) {
 	for _, u := range bad {
 		if at := from + u.Index; at >= s.next && at < end {
-			s.unreadable = append(s.unreadable, Unreadable{u.ID, u.Err.Error()})
+			s.skipped = append(s.skipped, skipped.Image{ID: u.ID, Reason: u.Err.Error()})
 		}
 	}
 	s.next = end
@@ -118,7 +119,7 @@ func (s *spool) flush() error {
 		return err
 	}
 	s.buf = s.buf[:0]
-	text, err := json.Marshal(state{s.next, len(s.rows), s.unreadable})
+	text, err := json.Marshal(state{s.next, len(s.rows), s.skipped})
 	if err != nil {
 		return err
 	}

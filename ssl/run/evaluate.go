@@ -2,11 +2,11 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/loader"
-	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/ssl/config"
@@ -14,61 +14,74 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// wholeImages loads every image of a source once, in order.
-func wholeImages(c *config.Config, src data.Source, transform data.Transform) (*loader.Loader, error) {
-	return loader.New(loader.Config{
-		Source: src, Transform: transform, BatchSize: min(c.Evaluation.BatchSize, src.Len()), KeepLast: true, Epochs: 1,
-		Workers: c.Train.NumWorkers, MaxUnreadableShare: c.Dataset.MaxUnreadableShare,
-	})
+// evaluator measures backbones on a device as a configuration says.
+type evaluator struct {
+	c *config.Config
+	d *device.Device
+	// skip is told which images could not be read; they are replaced by their neighbours.
+	skip func([]loader.Unreadable) error
 }
 
-// extract is the features of every image of a source. v works in the device's type.
-func extract(ctx context.Context, c *config.Config, d *device.Device, v *nn.ViT, src data.Source, transform data.Transform) (*eval.Features, error) {
-	l, err := wholeImages(c, src, transform)
+// each loads every image of a source once, in order, and gives the loader to use.
+func (e *evaluator) each(src data.Source, transform data.Transform, use func(l *loader.Loader) error) error {
+	l, err := loader.New(loader.Config{
+		Source: src, Transform: transform, BatchSize: min(e.c.Evaluation.BatchSize, src.Len()), KeepLast: true, Epochs: 1,
+		Workers: e.c.Train.NumWorkers, MaxUnreadableShare: e.c.Dataset.MaxUnreadableShare,
+	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer l.Close()
-	return eval.Extract(ctx, nn.Builder{Backend: d.Backend, DType: d.DType}, v, l, src.Len())
+	return errors.Join(use(l), e.skip(l.Unreadable()))
+}
+
+// extract returns the features of every image of a source. v works in the device's type.
+func (e *evaluator) extract(ctx context.Context, v *nn.ViT, src data.Source, transform data.Transform) (f *eval.Features, err error) {
+	err = e.each(src, transform, func(l *loader.Loader) (err error) {
+		f, err = eval.Extract(ctx, nn.Builder{Backend: e.d.Backend, DType: e.d.DType}, v, l, src.Len())
+		return err
+	})
+	return f, err
 }
 
 // accuracies are the kNN accuracies of one backbone in percent.
 type accuracies struct{ cls, meanPatch float64 }
 
+func (e *evaluator) classifier() eval.KNN {
+	return eval.KNN{K: e.c.Evaluation.KNNK, Temperature: e.c.Evaluation.KNNTemperature}
+}
+
 // knn classifies the queries by their neighbours in the bank.
-func knn(ctx context.Context, c *config.Config, d *device.Device, v *nn.ViT, bank, queries data.Source, transform data.Transform) (a accuracies, err error) {
-	known, err := extract(ctx, c, d, v, bank, transform)
+func (e *evaluator) knn(ctx context.Context, v *nn.ViT, bank, queries data.Source, transform data.Transform) (a accuracies, err error) {
+	known, err := e.extract(ctx, v, bank, transform)
 	if err != nil {
 		return a, err
 	}
-	asked, err := extract(ctx, c, d, v, queries, transform)
+	asked, err := e.extract(ctx, v, queries, transform)
 	if err != nil {
 		return a, err
 	}
-	k := eval.KNN{K: c.Evaluation.KNNK, Temperature: c.Evaluation.KNNTemperature}
-	if a.cls, err = k.Accuracy(d.Backend, known.CLS, asked.CLS); err != nil {
+	if a.cls, err = e.classifier().Accuracy(e.d.Backend, known.CLS, asked.CLS); err != nil {
 		return a, err
 	}
-	a.meanPatch, err = k.Accuracy(d.Backend, known.MeanPatch, asked.MeanPatch)
+	a.meanPatch, err = e.classifier().Accuracy(e.d.Backend, known.MeanPatch, asked.MeanPatch)
 	return accuracies{100 * a.cls, 100 * a.meanPatch}, err
 }
 
-// rawPixels is the accuracy of the images themselves, mean-centred.
-func rawPixels(ctx context.Context, c *config.Config, b kernels.Backend, bank, queries data.Source, transform data.Transform) (float64, error) {
+// rawPixels returns the accuracy of the images themselves, mean-centred, in percent.
+func (e *evaluator) rawPixels(ctx context.Context, bank, queries data.Source, transform data.Transform) (float64, error) {
 	var sets [2]eval.Set
 	for i, src := range []data.Source{bank, queries} {
-		l, err := wholeImages(c, src, transform)
-		if err != nil {
-			return 0, err
-		}
-		sets[i], err = eval.Pixels(ctx, l, src.Len())
-		l.Close()
+		err := e.each(src, transform, func(l *loader.Loader) (err error) {
+			sets[i], err = eval.Pixels(ctx, l, src.Len())
+			return err
+		})
 		if err != nil {
 			return 0, err
 		}
 	}
 	centre(sets[0].X, sets[1].X)
-	a, err := eval.KNN{K: c.Evaluation.KNNK, Temperature: c.Evaluation.KNNTemperature}.Accuracy(b, sets[0], sets[1])
+	a, err := e.classifier().Accuracy(e.d.Backend, sets[0], sets[1])
 	return 100 * a, err
 }
 
@@ -87,6 +100,8 @@ func centre(bank, queries *tensor.Tensor) {
 	}
 }
 
+func (s *session) evaluator() *evaluator { return &evaluator{s.c, s.device, s.skip} }
+
 // baseline measures raw pixels and the untrained backbone, once in a run: before the checkpoint is loaded, student
 // and teacher are what they were at step 0.
 func (s *session) baseline(ctx context.Context) error {
@@ -98,11 +113,11 @@ func (s *session) baseline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	raw, err := rawPixels(ctx, c, s.backend, im.train, im.eval, transform)
+	raw, err := s.evaluator().rawPixels(ctx, im.train, im.eval, transform)
 	if err != nil {
 		return fmt.Errorf("evaluation: %w", err)
 	}
-	untrained, err := knn(ctx, c, s.device, s.trainer.Teacher.Backbone, im.train, im.eval, transform)
+	untrained, err := s.evaluator().knn(ctx, s.trainer.Teacher.Backbone, im.train, im.eval, transform)
 	if err != nil {
 		return fmt.Errorf("evaluation: %w", err)
 	}
@@ -121,7 +136,7 @@ func (s *session) teacherKNN(ctx context.Context) (accuracies, error) {
 	if err != nil {
 		return accuracies{}, err
 	}
-	a, err := knn(ctx, s.c, s.device, s.trainer.Teacher.Backbone, s.pictures.train, s.pictures.eval, transform)
+	a, err := s.evaluator().knn(ctx, s.trainer.Teacher.Backbone, s.pictures.train, s.pictures.eval, transform)
 	if err != nil {
 		return a, fmt.Errorf("evaluation: %w", err)
 	}

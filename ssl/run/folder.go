@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dino-mx/dmx/ssl/config"
 	"github.com/dino-mx/dmx/ssl/durable"
@@ -19,11 +20,14 @@ import (
 //	log_files/           main_rank0.log
 //	train_checkpoints/   iter_N: training state after N steps
 //	teacher_checkpoints/ iter_N: teacher backbone in Hugging Face form
+//	skipped.csv          images that could not be read, if there are any
 //	.lock                held while a process writes here
 type Folder struct {
 	Path   string
 	layout config.Output
 	lock   *os.File
+	made   []string // folders that this process has made, the outermost first
+	fresh  bool     // this process has stored the configuration
 }
 
 // FolderOf is where a configuration's run lies.
@@ -50,11 +54,15 @@ func Stored(path string) (*config.Config, error) {
 func open(c *config.Config) (*Folder, error) {
 	f := &Folder{Path: FolderOf(c), layout: c.Output}
 	for _, dir := range []string{f.Path, f.train(), f.teacher(), f.logs()} {
-		if err := os.MkdirAll(dir, 0o777); err != nil {
+		if err := f.makeFolder(dir); err != nil {
+			f.discard()
 			return nil, fmt.Errorf("run folder: %w; give --output a folder that can be written", err)
 		}
 	}
 	lock, err := durable.Lock(filepath.Join(f.Path, ".lock"))
+	if err != nil {
+		f.discard()
+	}
 	if locked := (*durable.LockedError)(nil); errors.As(err, &locked) {
 		return nil, fmt.Errorf("run folder %s: %w, or give another --output", f.Path, err)
 	}
@@ -64,9 +72,11 @@ func open(c *config.Config) (*Folder, error) {
 	f.lock = lock
 	stored, err := Holds(f.Path)
 	if err == nil && !stored {
+		f.fresh = true
 		err = durable.WriteBytes(f.file("config.yaml"), c.YAML(true))
 	}
 	if err != nil {
+		f.discard()
 		f.Close()
 		return nil, err
 	}
@@ -76,6 +86,36 @@ func open(c *config.Config) (*Folder, error) {
 // Close gives the lock back.
 func (f *Folder) Close() error { return f.lock.Close() }
 
+// makeFolder makes a folder with those that it lies in, and remembers which were not there.
+func (f *Folder) makeFolder(path string) error {
+	var missing []string
+	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
+		if _, err := os.Lstat(p); err == nil || filepath.Dir(p) == p {
+			break
+		}
+		missing = append(missing, p)
+	}
+	slices.Reverse(missing)
+	f.made = append(f.made, missing...)
+	return os.MkdirAll(path, 0o777)
+}
+
+// discard removes what this process has made of a run that trained nothing, so that it is not in the way of the next
+// attempt. The files of others stay, and with them their folders.
+func (f *Folder) discard() {
+	if f.fresh {
+		for _, name := range []string{"config.yaml", "metrics.jsonl", "summary.json", "skipped.csv"} {
+			os.Remove(f.file(name))
+		}
+		os.Remove(filepath.Join(f.logs(), logName))
+		os.Remove(f.file(".lock"))
+	}
+	for _, dir := range slices.Backward(f.made) {
+		os.Remove(dir) // fails where something is left in it
+	}
+}
+
+func (f *Folder) skipped() string         { return f.file("skipped.csv") }
 func (f *Folder) file(name string) string { return filepath.Join(f.Path, name) }
 func (f *Folder) train() string           { return f.file(f.layout.TrainCheckpointDir) }
 func (f *Folder) teacher() string         { return f.file(f.layout.TeacherCheckpointDir) }

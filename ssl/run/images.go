@@ -27,20 +27,26 @@ type images struct {
 // measured is the number of images that statistics are taken from.
 const measured = 2000
 
+// DataError is an error of the images that dataset.dataset_path names.
+type DataError struct{ Err error }
+
+func (e *DataError) Error() string { return "dataset.dataset_path: " + e.Err.Error() }
+func (e *DataError) Unwrap() error { return e.Err }
+
 // openImages opens the sources of a configuration. Statistics the configuration does not give are measured.
 func openImages(c *config.Config) (*images, error) {
 	d := &c.Dataset
 	src, err := source.Open(d.Path, d.TrainSplit)
 	if err != nil {
-		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
+		return nil, &DataError{err}
 	}
 	if src.Len() == 0 {
-		return nil, fmt.Errorf("dataset.dataset_path: %s: no images in split %s; give a folder with PNG or JPEG files, IDX files or an .npz file", d.Path, d.TrainSplit)
+		return nil, &DataError{fmt.Errorf("%s: no images in split %s; give a folder with PNG or JPEG files, IDX files or an .npz file", d.Path, d.TrainSplit)}
 	}
 	im := &images{train: src, mean: d.Mean, std: d.Std}
 	stats, err := stats.Measure(src, measured)
 	if err != nil {
-		return nil, fmt.Errorf("dataset.dataset_path: %w", err)
+		return nil, &DataError{err}
 	}
 	im.stats = stats
 	if len(d.Mean) == 0 {
@@ -113,7 +119,7 @@ func (im *images) openEval(c *config.Config) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("dataset.dataset_path: %w", err)
+			return &DataError{err}
 		}
 		im.eval, im.evalSplit = src, split
 		return nil

@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
 	"github.com/dino-mx/dmx/ssl/config"
 	"github.com/dino-mx/dmx/ssl/eval"
+	"github.com/dino-mx/dmx/ssl/skipped"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -32,13 +33,13 @@ type KNNOptions struct {
 	BatchSize  int
 	Workers    int
 	Device     string // as device.Open spells it
-	// Messages receives what the user should know besides the result.
-	Messages io.Writer
+	// Log receives messages; level is INFO or WARNING.
+	Log func(level, message string)
 }
 
 // KNN measures a saved backbone and raw pixels.
 func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error) {
-	path, err := teacherPath(o.Checkpoint, o.Messages)
+	path, err := teacherPath(o.Checkpoint, o.Log)
 	if err != nil {
 		return nil, "", err
 	}
@@ -52,12 +53,13 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 	c.Dataset.Mean, c.Dataset.Std = perChannel(model.Processor.Mean, model.Config.Channels), perChannel(model.Processor.Std, model.Config.Channels)
 	c.Evaluation.KNN, c.Evaluation.KNNK, c.Evaluation.KNNTemperature, c.Evaluation.BatchSize = true, o.K, o.Temp, o.BatchSize
 	c.Train.NumWorkers = o.Workers
+	named := (&Options{DataFlag: "--data"}).named
 	im, err := openImages(c)
 	if err != nil {
-		return nil, "", err
+		return nil, "", named(err)
 	}
 	if err := im.openEval(c); err != nil {
-		return nil, "", err
+		return nil, "", named(err)
 	}
 	if im.eval == nil {
 		return nil, "", fmt.Errorf("--data: %s", im.warnings[len(im.warnings)-1])
@@ -79,11 +81,12 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 		return nil, "", fmt.Errorf("--checkpoint: %w", err)
 	}
 	defer tensor.GuardMapped(&err)()
-	raw, err := rawPixels(ctx, c, d.Backend, im.train, im.eval, transform)
+	e := evaluator{c, d, o.skip()}
+	raw, err := e.rawPixels(ctx, im.train, im.eval, transform)
 	if err != nil {
 		return nil, "", err
 	}
-	a, err := knn(ctx, c, d, v, im.train, im.eval, transform)
+	a, err := e.knn(ctx, v, im.train, im.eval, transform)
 	if err == nil {
 		err = model.Unchanged()
 	}
@@ -104,9 +107,24 @@ func OpenModel(path string, o hf.OpenOptions) (*hf.Checkpoint, error) {
 	return hf.Open(path, o)
 }
 
+// skip returns a function that warns of the images that could not be read, each once.
+func (o *KNNOptions) skip() func([]loader.Unreadable) error {
+	var list skipped.List
+	return func(images []loader.Unreadable) error {
+		for _, u := range images {
+			list.Add(skipped.Image{ID: u.ID, Reason: u.Err.Error()})
+		}
+		warnings, err := list.News()
+		for _, w := range warnings {
+			o.Log("WARNING", w)
+		}
+		return err
+	}
+}
+
 // teacherPath is the folder with the weights: the newest whole teacher of a run folder, or the path itself. Newer
-// teachers that are damaged are named in messages.
-func teacherPath(path string, messages io.Writer) (string, error) {
+// teachers that are damaged are named in the log.
+func teacherPath(path string, log func(level, message string)) (string, error) {
 	if st, err := os.Stat(path); err == nil && !st.IsDir() {
 		return path, nil
 	}
@@ -132,7 +150,7 @@ func teacherPath(path string, messages io.Writer) (string, error) {
 		return "", fmt.Errorf("--checkpoint: the run in %s has not saved a teacher yet", path)
 	}
 	for _, d := range damaged {
-		fmt.Fprintf(messages, "note: %v; taking the older %s\n", d, found.Path)
+		log("WARNING", fmt.Sprintf("%v; taking the older %s", d, found.Path))
 	}
 	return found.Path, nil
 }

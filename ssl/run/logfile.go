@@ -15,8 +15,10 @@ type logFile struct {
 	now  func() time.Time
 }
 
+const logName = "main_rank0.log"
+
 func openLog(dir string) (*logFile, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "main_rank0.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	f, err := os.OpenFile(filepath.Join(dir, logName), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}

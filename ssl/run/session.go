@@ -17,6 +17,7 @@ import (
 	"github.com/dino-mx/dmx/ssl"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
 	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/ssl/skipped"
 )
 
 // session is one process's work on a run.
@@ -33,7 +34,9 @@ type session struct {
 	loader   *loader.Loader
 	memory   *memory
 	summary  *Summary
+	skipped  *skipped.List // images that could not be read
 
+	discard    bool   // remove what this process has made: nothing was trained
 	devicePeak uint64 // bytes of device memory
 	ahead      *input // the batch of the next step, where the device takes it in beside this one
 	rec        Step
@@ -83,6 +86,7 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	s := &session{c: c, o: o, pictures: im, began: time.Now(), memory: newMemory(), warnedAt: -1 << 30}
 	defer func() {
 		if err != nil {
+			s.discard = true
 			s.close()
 		}
 	}()
@@ -117,6 +121,9 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 		return nil, err
 	}
 	if s.log, err = openLog(s.folder.logs()); err != nil {
+		return nil, err
+	}
+	if err = s.openSkipped(); err != nil {
 		return nil, err
 	}
 	if err = initial.load(s); err != nil {
@@ -303,7 +310,10 @@ func (s *session) writeSummary() error {
 		sum.MFU = s.flops / s.trained.Seconds() / (s.peak * 1e9)
 	}
 	sum.PeakMemory = max(sum.PeakMemory, s.peakMemory())
-	sum.Unreadable = len(s.loader.Unreadable())
+	if err := s.skip(s.loader.Unreadable()); err != nil {
+		return err
+	}
+	sum.Unreadable = s.skipped.Len()
 	return sum.write(s.folder)
 }
 
@@ -395,6 +405,9 @@ func (s *session) close() {
 		s.log.close()
 	}
 	if s.folder != nil {
+		if s.discard {
+			s.folder.discard()
+		}
 		s.folder.Close()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/ssl/config"
 )
@@ -18,6 +19,9 @@ type Options struct {
 	Device string
 	// Version of the program, for the summary.
 	Version string
+	// DataFlag is the flag that the command line has for dataset.dataset_path, if it was given: errors of the data then
+	// name the flag.
+	DataFlag string
 	// Log receives every message that also goes to the log file; level is INFO, WARNING or ERROR.
 	Log func(level, message string)
 	// Step receives the record of every measured step, which is reused: it must not be kept.
@@ -44,14 +48,27 @@ func Train(ctx context.Context, c *config.Config, o Options) (*Summary, error) {
 	}
 	s, err := start(ctx, c, o)
 	if err != nil {
-		return nil, advise(err)
+		return nil, o.named(advise(err))
 	}
 	defer s.close()
-	err = advise(s.work(ctx))
+	err = s.work(ctx)
+	if unreadable := (*loader.UnreadableError)(nil); errors.As(err, &unreadable) {
+		err = errors.Join(err, s.skip(unreadable.Samples))
+	}
+	err = advise(err)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		s.say("ERROR", err.Error())
+		s.discard = s.trainer.Steps() == 0
 	}
-	return s.summary, err
+	return s.summary, o.named(err)
+}
+
+// named lets an error of the data name the flag that they were given with.
+func (o *Options) named(err error) error {
+	if e := (*DataError)(nil); o.DataFlag != "" && errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", o.DataFlag, e.Err)
+	}
+	return err
 }
 
 // finished is the summary of a run that has nothing left to do: starting it again must not touch it.
@@ -153,6 +170,9 @@ func (s *session) step(ctx context.Context) error {
 		if err := s.evaluateNow(ctx, r); err != nil {
 			return err
 		}
+	}
+	if err := s.skip(s.loader.Unreadable()); err != nil {
+		return err
 	}
 	if err := s.metrics.write(r); err != nil {
 		return err

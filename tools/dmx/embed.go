@@ -130,12 +130,9 @@ func (c *embedCmd) write(ctx context.Context, io streams, job *embed.Job) error 
 	case err != nil:
 		return err
 	}
-	if n := len(done.Unreadable); n > 0 {
-		for _, u := range done.Unreadable[:min(n, 10)] {
-			show.log("WARNING", u.Reason)
-		}
-		show.log("WARNING", fmt.Sprintf("%d of %d images cannot be read and are left out; %s.unreadable.csv lists them all",
-			n, job.Source.Len(), c.Out))
+	if done.Skipped > 0 {
+		show.log("INFO", fmt.Sprintf("%d of %d images cannot be read and are left out; %s.skipped.csv lists them",
+			done.Skipped, job.Source.Len(), c.Out))
 	}
 	fmt.Fprintf(io.out, "%s: %d images, features %v\n", c.Out, done.Rows, job.Extractor.Shape())
 	return nil

@@ -179,8 +179,8 @@ func TestEmbedLeavesOutUnreadablePictures(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 	code, stdout, errOut := dmx(t, append(args, "--max-unreadable-share", "0.5")...)
-	if code != 0 || !strings.Contains(stdout, "f.npy: 5 images") || !strings.Contains(errOut, "warning: "+bad+": ") ||
-		!strings.Contains(errOut, "warning: 1 of 6 images cannot be read and are left out; "+file+".unreadable.csv lists them all") {
+	if code != 0 || !strings.Contains(stdout, "f.npy: 5 images") || !strings.Contains(errOut, "warning: skipped "+bad+": ") ||
+		!strings.Contains(errOut, "1 of 6 images cannot be read and are left out; "+file+".skipped.csv lists them") {
 		t.Fatalf("exit code %d: %s%s", code, stdout, errOut)
 	}
 	if header, _ := readNPY(t, file); !strings.Contains(header, "(5, 24)") {
@@ -190,7 +190,7 @@ func TestEmbedLeavesOutUnreadablePictures(t *testing.T) {
 	if err != nil || strings.Contains(string(samples), bad) || strings.Count(string(samples), "\n") != 6 {
 		t.Errorf("samples: %v\n%s", err, samples)
 	}
-	list, err := os.ReadFile(file + ".unreadable.csv")
+	list, err := os.ReadFile(file + ".skipped.csv")
 	if err != nil || !strings.HasPrefix(string(list), "id,reason\n"+bad+",") {
 		t.Errorf("list: %v\n%s", err, list)
 	}
@@ -199,7 +199,7 @@ func TestEmbedLeavesOutUnreadablePictures(t *testing.T) {
 // Grey images meet a model of colour: its patch embedding is adapted rather than the images tripled.
 func TestEmbedGrey(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "f.npy")
-	code, _, errOut := dmx(t, "embed", "--model", modelDir+"dinov3", "--adapter", modelDir+"peft-dinov3", "--data", "builtin:fashion-mnist", "--split", "test", "--size", "16", "--batch-size", "250", "--out", file)
+	code, _, errOut := dmx(t, "embed", "--model", modelDir+"dinov3", "--adapter", modelDir+"peft-dinov3", "--data", "embedded:fashion-mnist", "--split", "test", "--size", "16", "--batch-size", "250", "--out", file)
 	if code != 0 || !strings.Contains(errOut, "the images have 1 channels, the model 3") {
 		t.Fatalf("exit code %d: %s", code, errOut)
 	}

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/dino-mx/dmx/ssl/run"
 )
@@ -22,6 +24,16 @@ type knnCmd struct {
 	openFlags
 }
 
+// plainLog returns a function that writes messages as lines.
+func plainLog(w io.Writer) func(level, message string) {
+	return func(level, message string) {
+		if level != "INFO" {
+			message = strings.ToLower(level) + ": " + message
+		}
+		fmt.Fprintln(w, message)
+	}
+}
+
 // Run prints the accuracies.
 func (c *knnCmd) Run(ctx context.Context, io streams) error {
 	switch {
@@ -36,7 +48,7 @@ func (c *knnCmd) Run(ctx context.Context, io streams) error {
 	defer stop()
 	k, path, err := run.KNN(ctx, run.KNNOptions{
 		Checkpoint: c.Checkpoint, Data: c.Data, Bank: c.Bank, Queries: c.Split, K: c.K, Temp: c.Temperature, BatchSize: c.BatchSize, Workers: c.Workers,
-		Device: c.Device, Open: c.options(), Allow: c.allow(), Messages: io.err,
+		Device: c.Device, Open: c.options(), Allow: c.allow(), Log: plainLog(io.err),
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/ssl/config"
 	"github.com/dino-mx/dmx/ssl/run"
 )
@@ -41,7 +42,11 @@ func (c *trainCmd) Run(ctx context.Context, io streams) error {
 	context.AfterFunc(ctx, stop)
 
 	shown := newProgress(io.err, cfg)
-	summary, err := run.Train(ctx, cfg, run.Options{Resume: c.Resume, Device: c.Device, Version: version(), Log: shown.log, Step: shown.step})
+	o := run.Options{Resume: c.Resume, Device: c.Device, Version: version(), Log: shown.log, Step: shown.step}
+	if c.Data != "" {
+		o.DataFlag = "--data"
+	}
+	summary, err := run.Train(ctx, cfg, o)
 	shown.close()
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintf(io.err, "stopped after step %d of %d; go on with: %s\n", summary.Iterations, cfg.Train.MaxIterations, resumeCommand(cfg))
@@ -63,9 +68,12 @@ func resumeCommand(cfg *config.Config) string {
 func (c *trainCmd) configuration() (*config.Config, error) {
 	var flags []string
 	if c.Data != "" {
-		data, err := filepath.Abs(c.Data)
-		if err != nil {
-			return nil, err
+		data := c.Data
+		if !source.Embedded(data) {
+			var err error
+			if data, err = filepath.Abs(data); err != nil {
+				return nil, err
+			}
 		}
 		flags = append(flags, "dataset.dataset_path="+data)
 		if c.Config == "" && !c.Resume {

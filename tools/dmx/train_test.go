@@ -238,7 +238,9 @@ func TestBadInputLeavesNoRunFolder(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"no data", []string{"--data", filepath.Join(dir, "nowhere")}, "nowhere"},
+		{"no data", []string{"--data", filepath.Join(dir, "nowhere")}, "dmx: --data: stat " + filepath.Join(dir, "nowhere")},
+		{"no data in the configuration", []string{"dataset.dataset_path=/nowhere"}, "dmx: dataset.dataset_path: stat /nowhere"},
+		{"more neighbours than images", []string{"evaluation.knn=true", "evaluation.knn_k=9999"}, "fewer than k = 9999"},
 		{"no images", []string{"--data", filepath.Join(dir, "text")}, "text"},
 		{"three channels wanted", []string{"--data", filepath.Join(dir, "data"), "model.num_channels=3"}, "model.num_channels: 3"},
 		{"batch above the data", []string{"--data", filepath.Join(dir, "data"), "train.global_batch_size=500"}, "500"},
@@ -263,5 +265,39 @@ func TestUnwritableOutput(t *testing.T) {
 	code, _, errOut := dmx(t, "train", "--output", filepath.Join(file, "run"))
 	if code != 1 || !strings.Contains(errOut, "file") {
 		t.Errorf("code %d: %s", code, errOut)
+	}
+}
+
+// Every image that cannot be read is named on standard error and in the log, and stands in the run folder with the
+// reason; a resumed run does not name it again.
+func TestSkippedImagesAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	tiny.pngFolder(t, filepath.Join(dir, "data"))
+	bad := filepath.Join(dir, "data", "train", "class1", "01.png")
+	whole, err := os.ReadFile(bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, bad, whole[:len(whole)/2])
+	code, errOut := trainOn(t, dir, filepath.Join(dir, "data"), "dataset.max_unreadable_share=0.5", "train.max_iterations=8", "evaluation.knn=false")
+	if code != 0 || strings.Count(errOut, "warning: skipped "+bad+": ") != 1 {
+		t.Errorf("code %d: %s", code, errOut)
+	}
+	folder := filepath.Join(dir, "run")
+	list, err := os.ReadFile(filepath.Join(folder, "skipped.csv"))
+	if err != nil || !strings.HasPrefix(string(list), "id,reason\n"+bad+",") {
+		t.Errorf("%v\n%s", err, list)
+	}
+	log, err := os.ReadFile(filepath.Join(folder, "log_files", "main_rank0.log"))
+	if err != nil || !strings.Contains(string(log), "WARNING - skipped "+bad) {
+		t.Errorf("%v\n%s", err, log)
+	}
+	code, _, errOut = dmx(t, "train", "--resume", "--output", folder, "train.max_iterations=16")
+	if code != 0 || strings.Contains(errOut, "skipped ") {
+		t.Errorf("code %d: %s", code, errOut)
+	}
+	sum, err := run.ReadSummary(folder)
+	if err != nil || sum.Unreadable != 1 {
+		t.Errorf("%+v, %v", sum, err)
 	}
 }
