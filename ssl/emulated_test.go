@@ -34,7 +34,7 @@ func TestEmulatedGPUTrainsLikeCPU(t *testing.T) {
 			if err := b.Sync(); err != nil {
 				t.Fatal(err)
 			}
-			out[i] = []float64{m.Loss, m.DINOGlobal, m.DINOLocal, m.IBOT, m.KoLeo}
+			out[i] = []float64{m.Loss, m.Of("dino_global"), m.Of("dino_local"), m.Of("ibot"), m.Of("koleo")}
 		}
 		return out
 	}

@@ -10,11 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dino-mx/dmx/autograd"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/ref"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/ssl/mask"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -25,16 +25,6 @@ type fixtures struct {
 		Exact bool
 		Step  uint32
 		Crops [][]bool
-	}
-	Losses []struct {
-		Kind, Method   string
-		Locals         int
-		Counts         []int
-		RemoveNegative bool `json:"remove_negative"`
-		Global, Local  float64
-		DStudent       [2]float64
-		DPrototypes    [2]float64
-		Centre         [2]float64
 	}
 	Trajectories []struct {
 		Recipe struct {
@@ -65,7 +55,7 @@ func loadFixtures(t testing.TB) (f fixtures) {
 	if err := json.Unmarshal(text, &f); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Masks) == 0 || len(f.Losses) == 0 || len(f.Trajectories) != 3 {
+	if len(f.Masks) == 0 || len(f.Trajectories) != 3 {
 		t.Fatal("testdata/losses.json is incomplete")
 	}
 	return f
@@ -80,22 +70,6 @@ func wave(name string, shape ...int) *tensor.Tensor {
 	x := tensor.Zeros(tensor.F64, shape...)
 	for i := range x.F64() {
 		x.F64()[i] = math.Sin(float64(start%997) + 0.7*float64(i+1))
-	}
-	return x
-}
-
-// waveUnit is wave with rows of norm 1.
-func waveUnit(name string, rows, width int) *tensor.Tensor {
-	x := wave(name, rows, width)
-	for r := range rows {
-		sum := 0.0
-		row := x.F64()[r*width : (r+1)*width]
-		for _, v := range row {
-			sum += v * v
-		}
-		for i := range row {
-			row[i] /= math.Sqrt(sum)
-		}
 	}
 	return x
 }
@@ -141,121 +115,6 @@ func TestMasksAgainstReference(t *testing.T) {
 	}
 }
 
-// TestLossesAgainstReference: every loss with its gradients and the centre it leaves, in the oracle and in f32, with the
-// logits of all rows at once and in chunks of one unit.
-func TestLossesAgainstReference(t *testing.T) {
-	cpu := newCPU(t, 2)
-	for _, c := range loadFixtures(t).Losses {
-		for _, e := range []struct {
-			name  string
-			b     kernels.Backend
-			dtype tensor.DType
-			limit float64
-		}{{"f64", ref.New(), tensor.F64, 1e-9}, {"f32", cpu, tensor.F32, 1e-5}} {
-			for _, chunk := range []int{1 << 20, 1} {
-				name := fmt.Sprintf("%s %s locals %d %s chunk %d", c.Kind, c.Method, c.Locals, e.name, chunk)
-				tape := nn.Builder{Backend: e.b, DType: e.dtype, Train: true}.NewTape()
-				tape.A.Poison = true
-				as := func(x *tensor.Tensor) *tensor.Tensor { return convert(x, e.dtype) }
-				param := func(x *tensor.Tensor) *autograd.Var {
-					return autograd.NewParam(as(x), tensor.Zeros(e.dtype, x.Shape()...))
-				}
-				sum := func(x *tensor.Tensor) (s float64) {
-					for i := range x.Len() {
-						s += x.At(i)
-					}
-					return s
-				}
-				switch c.Kind {
-				case "koleo":
-					x := param(wave("koleo", 5, 6))
-					loss := tensor.Zeros(e.dtype, 5)
-					y := tape.Gather(x, identity(5))
-					koLeo(tape, y, loss, 0.1)
-					tape.Backward()
-					near(t, name, sum(loss), c.Global, 0, e.limit)
-					nearDigest(t, name+" gradient", x.Grad, c.DStudent, 3*e.limit)
-				case "gram":
-					x := param(wave("gram student", 12, 5))
-					loss := tensor.Zeros(e.dtype, 2)
-					y := tape.Gather(x, identity(12))
-					gramLoss(tape, y, as(wave("gram teacher", 12, 5)), loss, 2, 0.5, c.RemoveNegative)
-					tape.Backward()
-					near(t, name, sum(loss), c.Global, 0, e.limit)
-					nearDigest(t, name+" gradient", x.Grad, c.DStudent, 3*e.limit)
-				default:
-					const width, k = 4, 7
-					units, u, temp, weight := 3, imageUnit(c.Locals), 0.07, 0.8
-					weights := tensor.Zeros(tensor.F64, 3*u.pairs())
-					for i := range weights.Len() {
-						weights.Set(i, weight/float64(3*u.pairs()))
-					}
-					if c.Kind == "ibot" {
-						u, temp = patchUnit(), 0.05
-						var ws []float64
-						for _, n := range c.Counts {
-							for range n {
-								ws = append(ws, 0.6/float64(n*len(c.Counts)))
-							}
-						}
-						units, weights = len(ws), tensor.FromF64(ws, len(ws))
-					}
-					target, err := newCentring(e.b, e.dtype, k, Targets{Sinkhorn: c.Method == "sinkhorn_knopp", CentreMomentum: .9}, 1)
-					if err != nil {
-						t.Fatal(err)
-					}
-					start := as(wave("centre", k))
-					e.b.Copy(target.centre, start)
-					e.b.Scale(target.centre, 0.3)
-					p, err := newPrototypeLoss(e.b, e.dtype, u, k, units, chunk, target)
-					if err != nil {
-						t.Fatal(err)
-					}
-					w := param(wave("prototypes", k, width))
-					ds := tensor.Zeros(e.dtype, units*u.students, width)
-					loss := tensor.Zeros(e.dtype, units, u.pairs())
-					p.run(tape, prototypeInputs{
-						Student: as(waveUnit("student", units*u.students, width)), DStudent: ds, Prototypes: w,
-						Teacher: as(waveUnit("teacher", units*u.teachers, width)), TeacherW: as(wave("teacher prototypes", k, width)),
-						Weights: as(weights), Loss: loss.Reshape(units * u.pairs()), STemp: 0.1, TTemp: temp,
-					})
-					one := tensor.Zeros(e.dtype, 1)
-					e.b.Fill(one, 1)
-					target.follow(e.b, one)
-					global, local := 0.0, 0.0
-					for i := range loss.Len() {
-						if c.Kind == "dino" && i%u.pairs() >= 2 {
-							local += loss.At(i)
-						} else {
-							global += loss.At(i)
-						}
-					}
-					near(t, name+" global", global, c.Global, 0, e.limit)
-					near(t, name+" local", local, c.Local, 0, e.limit)
-					nearDigest(t, name+" features' gradient", ds, c.DStudent, 3*e.limit)
-					nearDigest(t, name+" prototypes' gradient", w.Grad, c.DPrototypes, 3*e.limit)
-					if c.Method == "centering" {
-						nearDigest(t, name+" centre", target.centre, c.Centre, e.limit)
-					}
-					if tape.A.InUse() != 0 {
-						t.Errorf("%s leaves %d bytes in the arena", name, tape.A.InUse())
-					}
-				}
-			}
-		}
-	}
-}
-
-// identity picks all of n rows.
-func identity(n int) autograd.RowMap {
-	at := make([]int32, n)
-	for i := range at {
-		at[i] = int32(i)
-	}
-	x := tensor.FromI32(at, n)
-	return autograd.RowMap{Index: x, Inverse: x}
-}
-
 func convert(x *tensor.Tensor, d tensor.DType) *tensor.Tensor {
 	y := tensor.Zeros(d, x.Shape()...)
 	for i := range x.Len() {
@@ -272,7 +131,8 @@ func TestTrajectoriesAgainstReference(t *testing.T) {
 		s := micro()
 		s.Batch = 4
 		s.DINO.Head.WeightNorm, s.DINO.Head.FreezeGain = r.WeightNorm, !r.TrainGain
-		s.IBOT.Weight, s.KoLeo.Weight, s.Targets.Sinkhorn, s.IBOT.Mask.Exact = r.IBOT, r.KoLeo, r.Sinkhorn, r.Exact
+		s.IBOT.Weight, s.KoLeo.Weight = optim.Constant(r.IBOT), optim.Constant(r.KoLeo)
+		s.Targets.Sinkhorn, s.IBOT.Mask.Exact = r.Sinkhorn, r.Exact
 		if r.SeparateHead {
 			s.IBOT.Head = &nn.HeadConfig{Hidden: 10, Bottleneck: 5, Prototypes: 7, Layers: 3, WeightNorm: r.WeightNorm}
 		}
@@ -315,15 +175,17 @@ func TestTrajectoriesAgainstReference(t *testing.T) {
 				}
 				for step, want := range f.Losses {
 					b := Batch{
-						Globals: convert(wave(fmt.Sprintf("globals %d", step), 8, 1, 8, 8), tensor.F32),
-						Locals:  convert(wave(fmt.Sprintf("locals %d", step), 8, 1, 4, 4), tensor.F32),
+						Views: []*tensor.Tensor{
+							convert(wave(fmt.Sprintf("globals %d", step), 8, 1, 8, 8), tensor.F32),
+							convert(wave(fmt.Sprintf("locals %d", step), 8, 1, 4, 4), tensor.F32),
+						},
 						Samples: []uint32{0, 1, 2, 3},
 					}
 					m, err := tr.Step(b)
 					if err != nil {
 						t.Fatal(err)
 					}
-					for i, got := range []float64{m.DINOGlobal, m.DINOLocal, m.IBOT, m.KoLeo} {
+					for i, got := range []float64{m.Of("dino_global"), m.Of("dino_local"), m.Of("ibot"), m.Of("koleo")} {
 						near(t, fmt.Sprintf("step %d: part %d", step, i), got, want[i], 0.1, e.losses)
 					}
 				}
@@ -352,9 +214,10 @@ func TestTrajectoriesAgainstReference(t *testing.T) {
 					}
 				}
 				if !r.Sinkhorn {
-					nearDigest(t, "centre", tr.cls.targets.centre, f.Centre, e.weights)
-					if tr.patch != nil {
-						nearDigest(t, "patch centre", tr.patch.targets.centre, f.PatchCentre, e.weights)
+					for i, want := range [][2]float64{f.Centre, f.PatchCentre} {
+						if i == 0 || !loss.Off(s.IBOT.Weight) {
+							nearDigest(t, tr.terms[i].parts[0].Key+" centre", tr.terms[i].State()[0].Tensor, want, e.weights)
+						}
 					}
 				}
 			})

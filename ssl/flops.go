@@ -1,66 +1,64 @@
 package ssl
 
-import "github.com/dino-mx/dmx/nn"
+import (
+	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/ssl/loss"
+)
 
-// FLOPs is the number of model floating-point operations of one step, for the utilisation of a machine: products
-// of the linear layers, of attention and of the heads, two operations for a multiply-add. The student counts three
-// times its forward pass, the teacher once; recomputed blocks, the optimiser, normalisations and softmaxes count
+// FLOPs is the number of model floating-point operations of one step of this process, for the utilisation of a machine:
+// products of the linear layers, of attention and of the terms, two operations for a multiply-add. The student counts
+// three times its forward pass, a teacher once; recomputed blocks, the optimiser, normalisations and softmaxes count
 // nothing. masked is the number of masked patches of the step.
 func (s *Settings) FLOPs(masked int) int64 {
-	c := s.Backbone
-	tokens := func(size int) (patches, all int64) {
-		g := int64(size / c.PatchSize)
-		return g * g, g*g + int64(c.Prefix())
+	e := s.env()
+	total := s.passFLOPs(masked)
+	for _, term := range s.objective() {
+		total += term.Cost(&e, masked).FLOPs
 	}
+	return total
+}
+
+// passFLOPs counts the passes through backbones and heads up to the bottlenecks.
+func (s *Settings) passFLOPs(masked int) int64 {
+	c := s.Backbone
 	d := int64(c.Dim)
 	mlp := 2 * d * int64(c.MLPDim)
 	if c.Gated {
 		mlp = 3 * d * int64(c.MLPDim)
 	}
-	trunk := func(size int) int64 {
-		p, n := tokens(size)
+	trunk := func(v data.ViewSpec) int64 {
+		p := int64(v.Height/c.PatchSize) * int64(v.Width/c.PatchSize)
+		n := p + int64(c.Prefix())
 		block := 2*(4*d*d+mlp)*n + 4*n*n*d
-		return 2*p*int64(c.Channels*c.PatchSize*c.PatchSize)*d + int64(c.Depth)*block
+		return int64(s.Batch*v.Count) * (2*p*int64(c.Channels*c.PatchSize*c.PatchSize)*d + int64(c.Depth)*block)
 	}
-	head := func(h headShape) int64 {
-		in, total := d, int64(0)
-		for i := range h.layers {
-			out := h.hidden
-			if i == h.layers-1 {
-				out = h.bottleneck
-			}
-			total += 2 * in * out
-			in = out
-		}
-		return total + 2*h.bottleneck*h.prototypes
-	}
-	b, l := int64(s.Batch), int64(s.LocalCrops)
-	student := 2*b*trunk(s.GlobalSize) + (2+l)*b*head(shapeOf(s.DINO.Head))
-	teacher := 2*b*trunk(s.GlobalSize) + 2*b*head(shapeOf(s.DINO.Head))
-	if l > 0 {
-		student += l * b * trunk(s.LocalSize)
+	globals := s.globalView()
+	teacher := trunk(globals) + int64(s.Batch*globals.Count)*headFLOPs(d, s.DINO.Head)
+	student := int64(s.Batch*s.crops()) * headFLOPs(d, s.DINO.Head)
+	for _, v := range s.Views {
+		student += trunk(v)
 	}
 	if masked > 0 {
-		h := s.DINO.Head
-		if s.IBOT.Head != nil {
-			h = *s.IBOT.Head
-		}
-		student += int64(masked) * head(shapeOf(h))
-		teacher += int64(masked) * head(shapeOf(h))
+		student += int64(masked) * headFLOPs(d, s.patchHead())
+		teacher += int64(masked) * headFLOPs(d, s.patchHead())
 	}
 	total := 3*student + teacher
-	if s.Gram.Weight > 0 {
-		p, _ := tokens(s.GlobalSize)
-		total += 2*b*trunk(s.GlobalSize) + 2*b*3*2*p*p*d // the anchor's pass; two similarities and a gradient
+	if !loss.Off(s.Gram.Weight) {
+		total += trunk(globals)
 	}
 	return total
 }
 
-type headShape struct {
-	layers                         int
-	hidden, bottleneck, prototypes int64
-}
-
-func shapeOf(h nn.HeadConfig) headShape {
-	return headShape{h.Layers, int64(h.Hidden), int64(h.Bottleneck), int64(h.Prototypes)}
+// headFLOPs counts the MLP of a head for one row of width in.
+func headFLOPs(in int64, h nn.HeadConfig) (total int64) {
+	for i := range h.Layers {
+		out := int64(h.Hidden)
+		if i == h.Layers-1 {
+			out = int64(h.Bottleneck)
+		}
+		total += 2 * in * out
+		in = out
+	}
+	return total
 }

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dino-mx/dmx/autograd"
 	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/optim"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -35,20 +36,12 @@ func TestChunkedTrainer(t *testing.T) {
 	b := newCPU(t, 2)
 	for name, s := range recipes() {
 		t.Run(name, func(t *testing.T) {
-			one, many := trainer(t, b, s), trainer(t, b, s)
-			for _, l := range []*prototypeLoss{many.cls, many.patch} {
-				if l == nil {
-					continue
-				}
-				if l.most < 2 {
-					t.Fatal("the losses are chunked already")
-				}
-				l.most = 1 // the tables of longer chunks serve shorter ones
-			}
-			many.watched = one.watched
+			s.Watch.Every = 0
+			one := trainer(t, b, s)
+			chunkBytes = 1
+			many := trainer(t, b, s)
+			chunkBytes = loss.DefaultChunkBytes
 			for i := range 5 {
-				// The watch has room for the chunks that the trainer was made with.
-				one.Settings.Watch.Every, many.Settings.Watch.Every = 0, 0
 				x, err := one.Step(batches(&s, i))
 				if err != nil {
 					t.Fatal(err)
@@ -71,7 +64,8 @@ func TestSteadyState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// Wide enough that the arena is more than its smallest slab.
 			s.Backbone.DropPath = nn.DropPathConfig{}
-			s.Batch, s.GlobalSize, s.Backbone.Dim, s.Backbone.MLPDim, s.DINO.Head.Hidden = 8, 12, 64, 128, 256
+			s.Views = MultiCrop(12, 2, 4)
+			s.Batch, s.Backbone.Dim, s.Backbone.MLPDim, s.DINO.Head.Hidden = 8, 64, 128, 256
 			s.IBOT.Mask.Ratio = [2]float64{.1, .6}
 			b := newCPU(t, 1)
 			alloc := &counting{Allocator: b.Allocator()}
@@ -111,34 +105,6 @@ type counting struct {
 
 func (c *counting) Alloc(n int) (*tensor.Buffer, error) { c.calls++; return c.Allocator.Alloc(n) }
 
-// TestLogitsMemory: the peak of the prototype loss is one chunk of logits on each side, not those of all rows.
-func TestLogitsMemory(t *testing.T) {
-	b := newCPU(t, 1)
-	const units, k, width = 64, 512, 8
-	for _, sinkhorn := range []bool{false, true} {
-		target, err := newCentring(b, tensor.F32, k, Targets{Sinkhorn: sinkhorn, CentreMomentum: .9}, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := newPrototypeLoss(b, tensor.F32, patchUnit(), k, units, 8*k*4, target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tape := nn.Builder{Backend: b, DType: tensor.F32, Train: true}.NewTape()
-		unit := func(name string, n int) *tensor.Tensor { return convert(waveUnit(name, n, width), tensor.F32) }
-		p.run(tape, prototypeInputs{
-			Student: unit("s", units), DStudent: tensor.Zeros(tensor.F32, units, width),
-			Prototypes: autograd.NewParam(unit("w", k), tensor.Zeros(tensor.F32, k, width)),
-			Teacher:    unit("t", units), TeacherW: unit("v", k),
-			Weights: tensor.Zeros(tensor.F32, units), Loss: tensor.Zeros(tensor.F32, units), STemp: .1, TTemp: .05,
-		})
-		most := 2*8*k*4 + (units+8)*4 + k*4 + 5*256 // logits of both sides, row statistics, column sums, rounding
-		if got := tape.A.Peak(); got > most {
-			t.Errorf("sinkhorn %v: peak %d bytes, the count allows %d (all logits take %d)", sinkhorn, got, most, 2*units*k*4)
-		}
-	}
-}
-
 // TestTeacherFollows: the teacher starts as an exact copy, and the first step's momentum moves it.
 func TestTeacherFollows(t *testing.T) {
 	s := micro()
@@ -169,25 +135,28 @@ func TestMaskedPixelsDoNotMatter(t *testing.T) {
 	loss := func(change func(tr *Trainer, x Batch)) float64 {
 		tr := trainer(t, b, s)
 		x := batches(&s, 0)
-		tr.prepare(x)
+		m := &tr.draw.micro[0]
+		tr.load(m, x)
+		tr.begin(x, nil)
 		change(tr, x)
-		tokens := tr.Student.Backbone.Forward(tr.tape, tr.student, tr.studentGroups(), nn.Options{Rows: tr.host.rows}).Tokens
+		tokens := tr.Student.Backbone.Forward(tr.tape, tr.plan.student, m.groups, nn.Options{Rows: m.rows}).Tokens
 		sum := 0.0
 		for i := range tokens.Value.Len() {
 			sum += math.Sin(float64(i)) * tokens.Value.At(i)
 		}
-		tr.tape.Reset()
+		tr.reset()
 		return sum
 	}
 	same := loss(func(*Trainer, Batch) {})
 	pixels := loss(func(tr *Trainer, x Batch) {
-		n, g, p := s.GlobalSize, s.GlobalSize/s.Backbone.PatchSize, s.Backbone.PatchSize
-		for i, masked := range tr.host.mask {
+		n, p := s.Views[0].Height, s.Backbone.PatchSize
+		g := n / p
+		for i, masked := range tr.draw.micro[0].mask {
 			if !masked {
 				continue
 			}
 			crop, y, c := i/(g*g), i%(g*g)/g*p, i%g*p
-			x.Globals.F32()[crop*n*n+y*n+c] += 5
+			x.Views[0].F32()[crop*n*n+y*n+c] += 5
 		}
 	})
 	token := loss(func(tr *Trainer, x Batch) {
@@ -214,7 +183,7 @@ func TestNonFinite(t *testing.T) {
 			before := saved(t, tr)
 			poisoned := func(step int) Batch {
 				x := batches(&s, step)
-				x.Globals.F32()[3] = float32(math.NaN())
+				x.Views[0].F32()[3] = float32(math.NaN())
 				return x
 			}
 			m, err := tr.Step(poisoned(5))
@@ -279,9 +248,9 @@ func TestBatchErrors(t *testing.T) {
 		change func(*Batch)
 		want   string
 	}{
-		{"globals missing", func(b *Batch) { b.Globals = nil }, "globals"},
-		{"globals of another size", func(b *Batch) { b.Globals = tensor.Zeros(tensor.F32, 6, 1, 8, 10) }, "f32[6 1 8 8]"},
-		{"locals missing", func(b *Batch) { b.Locals = nil }, "locals"},
+		{"globals missing", func(b *Batch) { b.Views[0] = nil }, "view global"},
+		{"globals of another size", func(b *Batch) { b.Views[0] = tensor.Zeros(tensor.F32, 6, 1, 8, 10) }, "f32[6 1 8 8]"},
+		{"locals missing", func(b *Batch) { b.Views = b.Views[:1] }, "1 kinds of views; the trainer was made for 2"},
 		{"samples", func(b *Batch) { b.Samples = b.Samples[1:] }, "2 sample numbers for 3 images"},
 	} {
 		b := batches(&s, 0)
@@ -339,12 +308,12 @@ func TestWatch(t *testing.T) {
 		sinkhorn bool
 		want     []string
 	}{
-		{"healthy", Metrics{FeatureStd: .6, PrototypeEntropy: .8, TargetEntropy: .4, KL: .5}, false, nil},
-		{"one prototype", Metrics{FeatureStd: .6, PrototypeEntropy: .1, TargetEntropy: .1, KL: .5}, false, []string{"few prototypes"}},
-		{"one prototype under Sinkhorn", Metrics{FeatureStd: .6, PrototypeEntropy: .1}, true, []string{"only within a batch"}},
-		{"uniform", Metrics{FeatureStd: .6, PrototypeEntropy: 1, TargetEntropy: 1, KL: 0}, false, []string{"uniform"}},
-		{"features", Metrics{FeatureStd: .01, PrototypeEntropy: .8, TargetEntropy: .4, KL: .5}, false, []string{"same feature"}},
-		{"everything", Metrics{FeatureStd: .01, PrototypeEntropy: .1}, false, []string{"few prototypes", "same feature"}},
+		{"healthy", Metrics{Health: loss.Health{FeatureStd: .6, PrototypeEntropy: .8, TargetEntropy: .4, KL: .5}}, false, nil},
+		{"one prototype", Metrics{Health: loss.Health{FeatureStd: .6, PrototypeEntropy: .1, TargetEntropy: .1, KL: .5}}, false, []string{"few prototypes"}},
+		{"one prototype under Sinkhorn", Metrics{Health: loss.Health{FeatureStd: .6, PrototypeEntropy: .1}}, true, []string{"only within a batch"}},
+		{"uniform", Metrics{Health: loss.Health{FeatureStd: .6, PrototypeEntropy: 1, TargetEntropy: 1, KL: 0}}, false, []string{"uniform"}},
+		{"features", Metrics{Health: loss.Health{FeatureStd: .01, PrototypeEntropy: .8, TargetEntropy: .4, KL: .5}}, false, []string{"same feature"}},
+		{"everything", Metrics{Health: loss.Health{FeatureStd: .01, PrototypeEntropy: .1}}, false, []string{"few prototypes", "same feature"}},
 	} {
 		w.judge(&c.m, c.sinkhorn)
 		if len(c.m.Collapses) != len(c.want) {
@@ -374,17 +343,21 @@ func TestWatchedNumbers(t *testing.T) {
 	// The teacher has moved since: go back by asking a trainer that has not made the step.
 	tr = trainer(t, b, s)
 	liven(tr)
-	tr.prepare(batch)
-	target := tr.teach(nil)
+	micro := &tr.draw.micro[0]
+	tr.load(micro, batch)
+	tr.begin(batch, nil)
+	tr.teach(micro, nil)
+	target := tr.teacherCLS(0, tr.targets.cls.Dim(0))
+	prototypes := target.Prototypes()
 	k, width := s.DINO.Head.Prototypes, s.DINO.Head.Bottleneck
 	use, single := make([]float64, k), 0.0
-	rows := target.cls.Dim(0)
+	rows := target.Features.Dim(0)
 	for r := range rows {
 		p, sum := make([]float64, k), 0.0
 		for j := range k {
 			z := 0.0
 			for c := range width {
-				z += target.cls.At(r*width+c) * target.clsWeight.At(j*width+c)
+				z += target.Features.At(r*width+c) * prototypes.At(j*width+c)
 			}
 			p[j] = math.Exp(z / m.TeacherTemp)
 			sum += p[j]
@@ -405,8 +378,8 @@ func TestWatchedNumbers(t *testing.T) {
 	}
 	near(t, "prototype entropy", m.PrototypeEntropy, mean/math.Log(float64(k)), .01, 1e-4)
 	near(t, "target entropy", m.TargetEntropy, single/math.Log(float64(k)), .01, 1e-4)
-	near(t, "KL", m.KL, m.DINOGlobal+m.DINOLocal-single, .01, 1e-3)
-	tr.tape.Reset()
+	near(t, "KL", m.KL, m.Of("dino_global")+m.Of("dino_local")-single, .01, 1e-3)
+	tr.reset()
 }
 
 // TestFLOPs holds the count to published or independently counted figures of an image's training step.
@@ -422,9 +395,12 @@ func TestFLOPs(t *testing.T) {
 		{"DINOv2 ViT-S/14", 384, 14, 98, .3 * 256, 166},
 		{"DINOv2 ViT-B/14", 768, 14, 98, .3 * 256, 593},
 	} {
-		s := Settings{Batch: 10, LocalCrops: 8, GlobalSize: 224, LocalSize: c.local,
+		s := Settings{Batch: 10, Views: MultiCrop(224, 8, c.local),
 			Backbone: nn.ViTConfig{Channels: 3, PatchSize: c.patch, Dim: c.dim, Depth: 12, Heads: c.dim / 64, MLPDim: 4 * c.dim},
-			DINO:     DINO{Weight: 1, Head: nn.HeadConfig{Hidden: 2048, Bottleneck: 256, Prototypes: 65536, Layers: 3}}}
+			DINO:     DINO{Weight: optim.Constant(1), Head: nn.HeadConfig{Hidden: 2048, Bottleneck: 256, Prototypes: 65536, Layers: 3}}}
+		if c.masked > 0 {
+			s.IBOT.Weight = optim.Constant(1)
+		}
 		near(t, c.name+": GFLOP an image", float64(s.FLOPs(int(10*c.masked)))/10e9, c.want, 0, 0.01)
 	}
 }

@@ -2,6 +2,7 @@ package ssl
 
 import (
 	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -33,18 +34,20 @@ func (t *Trainer) Memory() Memory {
 			params(p.params)
 		}
 	}
-	if t.anchor != nil {
-		params(t.anchor.model.Params)
+	if t.snapshot != nil {
+		params(t.snapshot.model.Params)
 	}
 	for _, s := range t.opt.State() {
 		size(s.M)
 		size(s.V)
 	}
-	for _, l := range []*prototypeLoss{t.cls, t.patch} {
-		if l != nil {
-			size(l.targets.centre)
-			size(l.targets.mean)
+	for i := range t.terms {
+		for _, x := range t.terms[i].State() {
+			size(x.Tensor)
 		}
+	}
+	for _, x := range []*tensor.Tensor{t.targets.cls, t.targets.masked, t.targets.student} {
+		size(x)
 	}
 	return m
 }
@@ -55,21 +58,56 @@ type Share struct {
 	Bytes int
 }
 
-// StepMemory lists what the arena holds at the peak of a step with so many masked patches: while the loss runs,
-// everything the student keeps for backward is there, and both networks' prototypes. It is a count, not a
-// measurement, for recipes without Gram anchoring.
+// StepMemory lists what the arena holds at the peak of a step in which masked patches of this process are masked: while
+// the terms run, everything the student keeps for backward of one micro-batch is there, and the prototypes of the heads.
+// It is a count, not a measurement.
 func (t *Trainer) StepMemory(masked int) []Share {
 	s := &t.Settings
-	size, stat := t.dtype.Size(), t.stat.Size()
-	rows := len(t.studentCLS) + masked
-	shares := []Share{
-		{"student activations", int(t.Student.Backbone.ActivationBytes(t.student, rows, s.Recompute))},
+	// The micro-batch with the most of them.
+	masked = min(masked, cap(t.draw.micro[0].masked))
+	size := t.dtype.Size()
+	cls := len(t.plan.studentCLS)
+	rows := cls + masked
+	kept := rows
+	var shares []Share
+	if t.reads().Student&loss.Patches != 0 {
+		kept = t.plan.student.Tokens
+		patches := t.plan.patches.Index.Len()
+		shares = append(shares, Share{"all tokens and patches", (kept + 2*patches) * s.Backbone.Dim * size})
 	}
+	shares = append(shares, Share{"student activations", int(t.Student.Backbone.ActivationBytes(t.plan.student, kept, s.Recompute))})
+	// The terms that read tokens run before the heads, whose memory takes the place of theirs.
+	tokens := t.termBytes(loss.CLS|loss.Masked|loss.Patches, masked)
+	heads := t.headMemory(cls, masked)
+	total := 0
+	for _, x := range heads {
+		total += x.Bytes
+	}
+	if tokens > total {
+		heads = append(heads, Share{"terms that read tokens, beyond that", tokens - total})
+	}
+	return append(shares, heads...)
+}
+
+// termBytes is the largest memory of the terms that run when these rows are ready.
+func (t *Trainer) termBytes(ready loss.Rows, masked int) (most int) {
+	for i := range t.terms {
+		if x := &t.terms[i]; last(x.reads.Student)&ready != 0 {
+			most = max(most, x.spec.Cost(&t.env, masked).Bytes)
+		}
+	}
+	return most
+}
+
+// headMemory lists what the heads hold while the terms that read them run.
+func (t *Trainer) headMemory(cls, masked int) []Share {
+	s := &t.Settings
+	size, stat, rows := t.dtype.Size(), t.stat.Size(), cls+masked
 	hidden := func(h nn.HeadConfig, rows int) int {
 		// Every hidden layer before and after its activation; the bottleneck before its norm is let go.
 		return rows * (2*h.Hidden*(h.Layers-1)*size + h.Bottleneck*size + stat)
 	}
-	// weights is the peak while one head's loss runs: prototypes are matrices of their own only under weight norm.
+	// weights is the peak while one head's terms run: prototypes are matrices of their own only under weight norm.
 	weights := func(h nn.HeadConfig) (student, teacher, grad int) {
 		if !h.WeightNorm {
 			return 0, 0, 0
@@ -77,31 +115,20 @@ func (t *Trainer) StepMemory(masked int) []Share {
 		n := h.Prototypes * h.Bottleneck * size
 		return n + h.Prototypes*stat, n, n
 	}
-	logits := func(l *prototypeLoss, units int) int {
-		n := min(l.most, units)
-		return n * (l.unit.students + l.unit.teachers) * l.k * size
-	}
 	first := s.DINO.Head
 	w, wt, dw := weights(first)
-	features := 2 * s.Batch * first.Bottleneck * size
-	cls, patch := logits(t.cls, s.Batch), 0
-	if s.IBOT.Head == nil {
-		shares = append(shares, Share{"head activations", hidden(first, rows)}, Share{"gradient of the bottleneck", rows * first.Bottleneck * size})
-		features += masked * first.Bottleneck * size
-		if masked > 0 {
-			patch = logits(t.patch, masked)
+	if t.Student.PatchHead == nil {
+		return []Share{
+			{"head activations", hidden(first, rows)}, {"gradient of the bottleneck", rows * first.Bottleneck * size},
+			{"prototypes of the student", w}, {"their gradient", dw}, {"prototypes of the teacher", wt},
+			{"one chunk of logits on both sides", t.termBytes(loss.CLSHead|loss.MaskedHead, masked)},
 		}
-		shares = append(shares, Share{"prototypes of the student", w}, Share{"their gradient", dw}, Share{"prototypes of the teacher", wt},
-			Share{"bottlenecks of the teacher", features}, Share{"one chunk of logits on both sides", max(cls, patch)})
-		return shares
 	}
-	second := *s.IBOT.Head
+	second := s.patchHead()
 	w2, wt2, dw2 := weights(second)
-	features += masked * second.Bottleneck * size
-	// The DINO head's gradients wait for backward while the patch head's loss runs; its prototypes are let go.
-	atCLS := hidden(first, len(t.studentCLS)) + len(t.studentCLS)*first.Bottleneck*size + w + dw + cls
-	atPatch := hidden(first, len(t.studentCLS)) + len(t.studentCLS)*first.Bottleneck*size + dw +
-		hidden(second, masked) + masked*second.Bottleneck*size + w2 + dw2 + logits(t.patch, max(masked, 1))
-	return append(shares, Share{"prototypes of the teacher", wt + wt2}, Share{"bottlenecks of the teacher", features},
-		Share{"heads, their gradients and logits", max(atCLS, atPatch)})
+	// The DINO head's gradients wait for backward while the patch head's terms run; its prototypes are let go.
+	atCLS := hidden(first, cls) + cls*first.Bottleneck*size + w + dw + wt + t.termBytes(loss.CLSHead, masked)
+	atPatch := hidden(first, cls) + cls*first.Bottleneck*size + dw + wt +
+		hidden(second, masked) + masked*second.Bottleneck*size + w2 + dw2 + wt2 + t.termBytes(loss.MaskedHead, masked)
+	return []Share{{"heads, their gradients and logits", max(atCLS, atPatch)}}
 }

@@ -11,16 +11,16 @@ func TestStepMemory(t *testing.T) {
 	b := newCPU(t, 2)
 	wide := func(change func(*Settings)) Settings {
 		s := micro()
-		s.Batch, s.LocalCrops, s.GlobalSize, s.LocalSize = 4, 4, 16, 8
+		s.Batch, s.Views = 4, MultiCrop(16, 4, 8)
 		s.Backbone.Dim, s.Backbone.Depth, s.Backbone.MLPDim, s.Backbone.ImageSize = 32, 3, 128, 16
 		s.DINO.Head = nn.HeadConfig{Hidden: 64, Bottleneck: 32, Prototypes: 4096, Layers: 3, WeightNorm: true}
-		s.KoLeo.Weight = 0
+		s.KoLeo.Weight = nil
 		s.Watch.Every = 0
 		change(&s)
 		return s
 	}
 	for name, s := range map[string]Settings{
-		"dino":                wide(func(s *Settings) { s.IBOT.Weight = 0 }),
+		"dino":                wide(func(s *Settings) { s.IBOT.Weight = nil }),
 		"shared head":         wide(func(*Settings) {}),
 		"separate head":       wide(func(s *Settings) { h := s.DINO.Head; s.IBOT.Head = &h }),
 		"without weight norm": wide(func(s *Settings) { s.DINO.Head.WeightNorm = false }),

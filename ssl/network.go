@@ -6,6 +6,7 @@ import (
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
+	"github.com/dino-mx/dmx/ssl/loss"
 )
 
 // Network is a backbone with its heads.
@@ -35,7 +36,7 @@ func newNetwork(b nn.Builder, s *Settings) (*Network, error) {
 	if n.Head, err = head(s.DINO.Head, "dino_head."); err != nil {
 		return nil, err
 	}
-	if s.IBOT.Weight > 0 && s.IBOT.Head != nil {
+	if !loss.Off(s.IBOT.Weight) && s.IBOT.Head != nil {
 		if n.PatchHead, err = head(*s.IBOT.Head, "ibot_head."); err != nil {
 			return nil, err
 		}

@@ -2,8 +2,10 @@ package ssl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -45,18 +47,15 @@ func (e *NonFiniteError) Error() string {
 // diagnose looks for what made the step fail.
 func (t *Trainer) diagnose(batch Batch, m *Metrics) error {
 	e := &NonFiniteError{Step: t.steps, Count: t.bad, DType: t.dtype, Cause: NonFiniteActivations}
-	for _, p := range []struct {
-		name  string
-		value float64
-	}{{"DINO loss (global)", m.DINOGlobal}, {"DINO loss (local)", m.DINOLocal}, {"iBOT loss", m.IBOT}, {"KoLeo loss", m.KoLeo}, {"Gram loss", m.Gram}} {
-		if !finite(p.value) {
-			e.Parts = append(e.Parts, p.name)
+	for _, l := range m.Losses {
+		if !finite(l.Value) {
+			e.Parts = append(e.Parts, l.Title)
 		}
 	}
 	if len(e.Parts) == 0 {
 		e.Parts = []string{"gradient"}
 	}
-	if !allFinite(batch.Globals) || !allFinite(batch.Locals) {
+	if slices.ContainsFunc(batch.Views, func(x *tensor.Tensor) bool { return !allFinite(x) }) {
 		e.Cause = NonFiniteImages
 	} else if e.Parameter = t.badParameter(); e.Parameter != "" {
 		e.Cause = NonFiniteWeights
@@ -65,9 +64,6 @@ func (t *Trainer) diagnose(batch Batch, m *Metrics) error {
 }
 
 func allFinite(x *tensor.Tensor) bool {
-	if x == nil {
-		return true
-	}
 	for i := range x.Len() {
 		if !finite(x.At(i)) {
 			return false
@@ -80,7 +76,7 @@ func allFinite(x *tensor.Tensor) bool {
 func (t *Trainer) badParameter() string {
 	for _, p := range t.Student.parts() {
 		for _, q := range p.params.All() {
-			if q.Shape.Len() > 0 && !allFinite(download(t.backend, q.Value())) {
+			if q.Shape.Len() > 0 && !allFinite(kernels.ToHost(t.backend, q.Value())) {
 				return q.Name
 			}
 		}

@@ -30,7 +30,7 @@ func weights(t *testing.T, tr *Trainer) map[string][]byte {
 		for _, p := range n.parts() {
 			for _, q := range p.params.All() {
 				if q.Shape.Len() > 0 {
-					out[name+q.Name] = bytes.Clone(download(tr.backend, q.Value()).Bytes())
+					out[name+q.Name] = bytes.Clone(kernels.ToHost(tr.backend, q.Value()).Bytes())
 				}
 			}
 		}
@@ -50,7 +50,7 @@ func TestReplayedSteps(t *testing.T) {
 		t.Skip("interprets kernels")
 	}
 	s := micro()
-	s.Batch, s.LocalCrops = 2, 1
+	s.Batch, s.Views = 2, MultiCrop(8, 1, 4)
 	s.Watch.Every = 0
 	s.MeasureEvery = 8 // the first of the steps only
 	s.Backbone.DropPath = nn.DropPathConfig{Rate: 0.2}
@@ -103,7 +103,7 @@ func TestReplayedSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The host may use its memory again.
-		for _, x := range []*tensor.Tensor{batch.Globals, batch.Locals} {
+		for _, x := range batch.Views {
 			clear(x.Bytes())
 		}
 		c := count.Take()
@@ -144,11 +144,11 @@ var large = flag.Bool("large", false, "count the calls and the memory of DINOv2 
 // dinov2 is a DINOv2 step as bench/gpu measures it: 2 x 224 + 8 x 98 pixels, patches of 14.
 func dinov2(dim, depth, heads, batch, prototypes int) Settings {
 	s := micro()
-	s.Batch, s.LocalCrops, s.GlobalSize, s.LocalSize = batch, 8, 224, 98
+	s.Batch, s.Views = batch, MultiCrop(224, 8, 98)
 	s.Backbone.Channels, s.Backbone.PatchSize, s.Backbone.ImageSize = 3, 14, 224
 	s.Backbone.Dim, s.Backbone.Depth, s.Backbone.Heads, s.Backbone.MLPDim = dim, depth, heads, 4*dim
 	s.DINO.Head = nn.HeadConfig{Hidden: 2048 * dim / 768, Bottleneck: 256, Prototypes: prototypes, Layers: 3, WeightNorm: true}
-	s.IBOT = IBOT{Weight: 1, Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}}
+	s.IBOT = IBOT{Weight: optim.Constant(1), Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}}
 	s.Schedules.FreezeLastLayer = 0
 	s.MeasureEvery = 10
 	s.Watch.Every = 0
@@ -172,9 +172,11 @@ func TestDeviceMemoryAndCalls(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			batch := Batch{
-				Globals: tensor.Zeros(tensor.F32, 2*s.Batch, 3, s.GlobalSize, s.GlobalSize),
-				Locals:  tensor.Zeros(tensor.F32, s.LocalCrops*s.Batch, 3, s.LocalSize, s.LocalSize), Samples: make([]uint32, s.Batch),
+			batch := Batch{Samples: make([]uint32, s.Batch)}
+			fed := 0
+			for _, v := range s.Views {
+				batch.Views = append(batch.Views, tensor.Zeros(tensor.F32, v.Count*s.Batch, 3, v.Height, v.Width))
+				fed += 2 * batch.Views[len(batch.Views)-1].NumBytes()
 			}
 			commands, changed := 0, 0
 			const steps, steady = 12, 4
@@ -199,7 +201,7 @@ func TestDeviceMemoryAndCalls(t *testing.T) {
 				}
 			}
 			counted := 0
-			for _, x := range tr.StepMemory(cap(tr.host.masked)) {
+			for _, x := range tr.StepMemory(tr.draw.most) {
 				counted += x.Bytes
 			}
 			mem := tr.Memory()
@@ -211,7 +213,6 @@ func TestDeviceMemoryAndCalls(t *testing.T) {
 			if mem.Reserved > mem.Peak+mem.Peak/20 {
 				t.Errorf("%d bytes are reserved for a step that uses %d", mem.Reserved, mem.Peak)
 			}
-			fed := 2 * (batch.Globals.NumBytes() + batch.Locals.NumBytes())
 			if most := mem.State + fed + counted + counted/10; dry.Most > most+most/20 {
 				t.Errorf("the device held %d bytes, %d are explained", dry.Most, most)
 			}
@@ -225,7 +226,7 @@ func TestDeviceMemoryAndCalls(t *testing.T) {
 // Wherever memory runs out or a kernel fails, the trainer says so and nothing panics.
 func TestDeviceFailures(t *testing.T) {
 	s := micro()
-	s.Batch, s.LocalCrops = 2, 1
+	s.Batch, s.Views = 2, MultiCrop(8, 1, 4)
 	s.Watch.Every = 1
 	broken := errors.New("broken")
 	run := func(f drivertest.Failer) (failed bool, err error) {

@@ -3,26 +3,34 @@ package ssl
 import (
 	"fmt"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/ssl/mask"
+	"github.com/dino-mx/dmx/tensor"
 )
 
 // Settings describe a recipe and a run to a Trainer.
 type Settings struct {
 	Seed uint64
-	// Batch is the number of images B of a step; LocalCrops the number L of local crops of an image. There are
-	// always two global crops.
-	Batch, LocalCrops int
-	// Channels and sizes of the crops in pixels.
-	GlobalSize, LocalSize int
+	// Batch is the number of images of a step of this process.
+	Batch int
+	// MicroBatches is the number of parts that the images of a step pass through the networks in, one after the other,
+	// so that activations of one part at a time are in memory; it divides Batch, and 0 counts as 1. Losses, targets and
+	// gradients are those of the whole step: gradient accumulation.
+	MicroBatches int
+	// Views lists the kinds of crops of an image: one kind of global crops, which the teacher sees, and any number of
+	// others, which only the student sees.
+	Views []data.ViewSpec
 
 	Backbone  nn.ViTConfig
 	DINO      DINO
 	IBOT      IBOT
-	KoLeo     KoLeo
+	KoLeo     loss.KoLeo // off without weight
 	Gram      Gram
-	Targets   Targets
+	Terms     []loss.Spec // further terms of the objective
+	Targets   loss.Targets
 	Schedules Schedules
 	Optim     optim.Options
 	Watch     Watch
@@ -35,46 +43,46 @@ type Settings struct {
 	// steps report their schedules alone and are not waited for. 0 counts as 1. On the CPU every step is measured. A
 	// step that is not measured and not finite is skipped by the device itself, without being reported.
 	MeasureEvery int
+
+	// Ranks places this process among those that train together. It is no part of the recipe.
+	Ranks Ranks `json:"-"`
 }
 
-// DINO is the loss between CLS tokens, over all pairs of a teacher's global crop and another student crop. Every
-// pair counts the same: the total is the mean over 2+2L pairs, as in all three recipes.
+// Ranks is a process's place among Count that train one model together on one batch: process Index has the images
+// from Index·Batch on. The zero value is a process that trains alone.
+type Ranks struct {
+	Index, Count int
+	// Reduce adds a tensor over all processes, in place, in each of them. point names the place in the step; all
+	// processes pass the same points in the same order.
+	Reduce func(point string, x *tensor.Tensor)
+}
+
+// DINO is the loss between CLS tokens; see loss.DINO. It is always part of the objective.
 type DINO struct {
-	Weight float64
+	Weight optim.Schedule
 	// Head is the projection head; its fields In, Depth and Prefix are filled in.
 	Head nn.HeadConfig
 }
 
-// IBOT is the loss on masked patches. With Weight 0 nothing is masked.
+// IBOT is the loss on masked patches; see loss.IBOT. Without weight nothing is masked.
 type IBOT struct {
-	Weight float64
+	Weight optim.Schedule
 	// Head is the patches' own projection head; nil shares that of DINO.
 	Head *nn.HeadConfig
 	// Mask says which patches the student does not see; its grid is filled in.
 	Mask mask.Settings
 }
 
-// KoLeo is the Kozachenko-Leonenko regulariser on the CLS tokens of each global crop. 0.1 in DINOv2 and v3.
-type KoLeo struct{ Weight float64 }
-
-// Gram anchors the similarities between patches to those of an earlier teacher (DINOv3, section 5.4 of its
-// paper). With Weight 0 it costs nothing.
+// Gram is the loss on the similarities of patches; see loss.Gram. Without weight it costs nothing.
 type Gram struct {
-	Weight float64
-	// First is the step at which the anchor is taken from the teacher; the loss is 0 before. Every refreshes it,
-	// at most Times times after the first (0 Every: never).
-	First, Every, Times int
-	// RemoveNegative sets negative similarities of both sides to 0.
-	RemoveNegative bool
+	loss.Gram
+	// Snapshot says when the teacher is copied for it. The loss is 0 before the first copy.
+	Snapshot Snapshot
 }
 
-// Targets say how teacher logits become probabilities.
-type Targets struct {
-	// Sinkhorn takes three Sinkhorn-Knopp rounds over the batch instead of subtracting the moving centre.
-	Sinkhorn       bool
-	StudentTemp    float64
-	CentreMomentum float64
-}
+// Snapshot says when a copy of the teacher is taken: before step First, then every Every steps (0: never) at most
+// Times times more.
+type Snapshot struct{ First, Every, Times int }
 
 // Schedules are the numbers that change from step to step.
 type Schedules struct {
@@ -107,21 +115,19 @@ func (s *Settings) Validate() error {
 	if err := s.Backbone.Validate(); err != nil {
 		return err
 	}
-	p := s.Backbone.PatchSize
+	if err := s.validateViews(); err != nil {
+		return err
+	}
 	switch {
 	case s.Batch < 1:
 		return bad("batch size", s.Batch, "at least 1")
-	case s.LocalCrops < 0:
-		return bad("local crops", s.LocalCrops, "0 or more")
-	case s.GlobalSize < p:
-		return bad("global crop size", s.GlobalSize, fmt.Sprintf("at least one patch of %d", p))
-	case s.LocalCrops > 0 && s.LocalSize < p:
-		return bad("local crop size", s.LocalSize, fmt.Sprintf("at least one patch of %d", p))
-	case s.DINO.Weight < 0 || s.IBOT.Weight < 0 || s.KoLeo.Weight < 0 || s.Gram.Weight < 0:
+	case s.Batch%s.microBatches() != 0:
+		return bad("batch size", s.Batch, fmt.Sprintf("divisible into %d micro-batches", s.microBatches()))
+	case negative(s.DINO.Weight) || negative(s.IBOT.Weight) || negative(s.KoLeo.Weight) || negative(s.Gram.Weight):
 		return bad("loss weight", "negative", "0 or more")
-	case s.DINO.Weight == 0 && s.IBOT.Weight == 0:
+	case loss.Off(s.DINO.Weight) && loss.Off(s.IBOT.Weight) && len(s.Terms) == 0:
 		return bad("loss weights", "0", "above 0 for DINO or iBOT")
-	case s.IBOT.Weight > 0 && !s.Backbone.MaskToken:
+	case !loss.Off(s.IBOT.Weight) && !s.Backbone.MaskToken:
 		return bad("mask token of the backbone", "absent", "present for the iBOT loss")
 	case !(s.Targets.StudentTemp > 0):
 		return bad("student temperature", s.Targets.StudentTemp, "positive")
@@ -132,15 +138,77 @@ func (s *Settings) Validate() error {
 	case s.FreezeBlocks < 0 || s.FreezeBlocks > s.Backbone.Depth:
 		return bad("frozen blocks", s.FreezeBlocks, fmt.Sprintf("between 0 and %d", s.Backbone.Depth))
 	}
-	if s.IBOT.Weight > 0 {
+	if !loss.Off(s.IBOT.Weight) {
 		return s.maskSettings().Validate()
 	}
 	return nil
 }
 
+// negative reports whether a weight starts below 0.
+func negative(w optim.Schedule) bool { return w != nil && w.At(0) < 0 }
+
 // maskSettings is IBOT.Mask with the grid of the global crops.
 func (s *Settings) maskSettings() mask.Settings {
-	m := s.IBOT.Mask
-	m.GridH, m.GridW = s.GlobalSize/s.Backbone.PatchSize, s.GlobalSize/s.Backbone.PatchSize
+	m, p, g := s.IBOT.Mask, s.Backbone.PatchSize, s.globalView()
+	m.GridH, m.GridW = g.Height/p, g.Width/p
 	return m
+}
+
+// microBatches is MicroBatches with its default.
+func (s *Settings) microBatches() int { return max(1, s.MicroBatches) }
+
+// total is the number of images of a step of all processes.
+func (s *Settings) total() int { return s.Batch * max(1, s.Ranks.Count) }
+
+// patchHead is the head of the masked patches.
+func (s *Settings) patchHead() nn.HeadConfig {
+	if s.IBOT.Head != nil {
+		return *s.IBOT.Head
+	}
+	return s.DINO.Head
+}
+
+// objective lists the terms of the recipe.
+func (s *Settings) objective() []loss.Spec {
+	weight := func(w optim.Schedule) optim.Schedule {
+		if w == nil {
+			return optim.Constant(0)
+		}
+		return w
+	}
+	list := []loss.Spec{loss.DINO{Weight: weight(s.DINO.Weight), Targets: s.Targets}}
+	if !loss.Off(s.IBOT.Weight) {
+		list = append(list, loss.IBOT{Weight: s.IBOT.Weight, Targets: s.Targets})
+	}
+	if !loss.Off(s.KoLeo.Weight) {
+		list = append(list, s.KoLeo)
+	}
+	if !loss.Off(s.Gram.Weight) {
+		list = append(list, s.Gram.Gram)
+	}
+	return append(list, s.Terms...)
+}
+
+// env is the shapes that terms are made for; device and types are left to fill in.
+func (s *Settings) env() loss.Env {
+	g, p := s.globalView(), s.Backbone.PatchSize
+	return loss.Env{
+		DType: tensor.F32, Stat: tensor.F32,
+		Images: s.Batch / s.microBatches(), Local: s.Batch, Total: s.total(),
+		Globals: g.Count, Locals: s.crops() - g.Count, Dim: s.Backbone.Dim, Patches: (g.Height / p) * (g.Width / p),
+		CLSHead: s.DINO.Head, MaskedHead: s.patchHead(), MaxMasked: s.maxMasked(),
+		ChunkBytes: chunkBytes, Reduce: s.Ranks.Reduce, Processes: max(1, s.Ranks.Count),
+	}
+}
+
+// chunkBytes bounds the logits that exist at a time; tests make it small.
+var chunkBytes = loss.DefaultChunkBytes
+
+// maxMasked is the largest number of masked patches of a step of this process.
+func (s *Settings) maxMasked() int {
+	if loss.Off(s.IBOT.Weight) {
+		return 0
+	}
+	m, globals := s.maskSettings(), s.globalView().Count
+	return min(m.MaxPatches(globals*s.total()), globals*s.Batch*m.GridH*m.GridW)
 }

@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/tensor"
@@ -25,7 +26,7 @@ const (
 	studentFile   = "student.safetensors"
 	teacherFile   = "teacher.safetensors"
 	optimizerFile = "optimizer.safetensors" // "m." and "v." and the parameter: the moments of AdamW
-	centresFile   = "centres.safetensors"
+	centresFile   = "centres.safetensors"   // the state of the objective's terms, such as centres
 	anchorFile    = "gram_teacher.safetensors"
 	stateFile     = "state.json"
 )
@@ -58,8 +59,8 @@ func (t *Trainer) Save(dir string) error {
 		}
 	}
 	p := position{Format: stateFormat, Step: t.steps, Skipped: t.bad, Fingerprint: t.Settings.Fingerprint(), Updates: map[string]int{}}
-	if t.anchor != nil {
-		p.GramTaken = t.anchor.taken
+	if t.snapshot != nil {
+		p.GramTaken = t.snapshot.taken
 	}
 	for _, m := range t.opt.State() {
 		p.Updates[m.Name] = m.Updates
@@ -116,9 +117,9 @@ func (t *Trainer) Load(dir string) (same bool, err error) {
 			q.params.Sync(t.backend)
 		}
 	}
-	if t.anchor != nil {
-		t.anchor.model.Params.Sync(t.backend)
-		t.anchor.taken = p.GramTaken
+	if t.snapshot != nil {
+		t.snapshot.model.Params.Sync(t.backend)
+		t.snapshot.taken = p.GramTaken
 	}
 	t.steps, t.bad = p.Step, p.Skipped
 	return p.Fingerprint == t.Settings.Fingerprint(), t.backend.Sync()
@@ -129,6 +130,7 @@ func (s *Settings) Fingerprint() string {
 	plain := *s
 	plain.Schedules = Schedules{}
 	plain.MeasureEvery = 1
+	plain.MicroBatches = 1
 	text, err := json.Marshal(plain)
 	if err != nil {
 		panic(err) // numbers and structs of numbers
@@ -140,6 +142,9 @@ func (s *Settings) Fingerprint() string {
 		fmt.Fprintf(h, "|%T%+v", x, x)
 	}
 	fmt.Fprintf(h, "|%d %d", c.FreezeLastLayer, c.LastLayer)
+	for _, x := range s.objective() {
+		fmt.Fprintf(h, "|%T%+v", x, x)
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
@@ -180,13 +185,15 @@ func (t *Trainer) files() []stateFileContent {
 		moments = append(moments, named{"m." + m.Name, m.M}, named{"v." + m.Name, m.V})
 	}
 	fs = append(fs, stateFileContent{optimizerFile, moments})
-	centres := []named{{"dino", t.cls.targets.centre}}
-	if t.patch != nil {
-		centres = append(centres, named{"ibot", t.patch.targets.centre})
+	var terms []named
+	for i := range t.terms {
+		for _, x := range t.terms[i].State() {
+			terms = append(terms, named{x.Name, x.Tensor})
+		}
 	}
-	fs = append(fs, stateFileContent{centresFile, centres})
-	if t.anchor != nil {
-		fs = append(fs, stateFileContent{anchorFile, params(nil, "backbone.", t.anchor.model.Params)})
+	fs = append(fs, stateFileContent{centresFile, terms})
+	if t.snapshot != nil {
+		fs = append(fs, stateFileContent{anchorFile, params(nil, "backbone.", t.snapshot.model.Params)})
 	}
 	return fs
 }
@@ -196,7 +203,7 @@ func (t *Trainer) stored(x named) safetensors.Tensor {
 	return safetensors.Tensor{
 		Name: x.name, DType: safetensors.Of(x.x.DType()), Shape: x.x.Shape(),
 		Write: func(w io.Writer) error {
-			_, err := w.Write(download(t.backend, x.x).Bytes())
+			_, err := w.Write(kernels.ToHost(t.backend, x.x).Bytes())
 			return err
 		},
 	}

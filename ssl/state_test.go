@@ -13,7 +13,9 @@ import (
 
 	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl/checkpoint"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -29,10 +31,10 @@ func recipes() map[string]Settings {
 	v3.DINO.Head.WeightNorm = false
 	v3.IBOT.Head = &nn.HeadConfig{Hidden: 10, Bottleneck: 5, Prototypes: 7, Layers: 2}
 	v3.IBOT.Mask.Exact = true
-	v3.Gram = Gram{Weight: .5, First: 2, Every: 5, Times: 2}
+	v3.Gram = Gram{Gram: loss.Gram{Weight: optim.Constant(.5)}, Snapshot: Snapshot{First: 2, Every: 5, Times: 2}}
 	v1 := micro()
 	v1.IBOT = IBOT{}
-	v1.KoLeo = KoLeo{}
+	v1.KoLeo = loss.KoLeo{}
 	v1.DINO.Head.FreezeGain = true
 	v1.Backbone.DropPath = nn.DropPathConfig{Rate: .2, Linear: true}
 	v1.Schedules.LastLayer = 1 // skipped
@@ -149,7 +151,7 @@ func TestLoadRejects(t *testing.T) {
 		{"prototypes", func(s *Settings) { s.DINO.Head.Prototypes = 11 }, []string{"dino_head.last_layer.weight_v F32[10 6], the model has F32[11 6]"}},
 		{"depth", func(s *Settings) { s.Backbone.Depth = 3 }, []string{"missing backbone.encoder.layer.2"}},
 		{"registers", func(s *Settings) { s.Backbone.Family = nn.FamilyDINOv2Registers; s.Backbone.Registers = 2 }, []string{"missing backbone.embeddings.register_tokens"}},
-		{"no patch loss", func(s *Settings) { s.IBOT.Weight = 0 }, []string{"unexpected ibot"}},
+		{"no patch loss", func(s *Settings) { s.IBOT.Weight = nil }, []string{"unexpected ibot"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := s

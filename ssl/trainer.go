@@ -8,13 +8,15 @@ import (
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/tensor"
 )
 
 // ErrNothingMasked is the error of mask settings with which no patch is ever masked.
 var ErrNothingMasked = errors.New("no patch is ever masked")
 
-// Trainer holds student, teacher, optimiser and centres, and makes steps. It belongs to one goroutine.
+// Trainer holds student, teacher, optimiser and the terms of the objective, and makes steps. It belongs to one
+// goroutine.
 type Trainer struct {
 	Settings         Settings
 	Student, Teacher *Network
@@ -29,40 +31,36 @@ type Trainer struct {
 	// reserved: the arena has its final size.
 	reserved bool
 
-	student, teacher *nn.Layout
-	groups           [2]nn.Group
-	studentCLS       []int32 // rows of the CLS tokens, image by image
-	teacherCLS       []int32
-	cls, patch       *prototypeLoss
-	clsWeights       *tensor.Tensor // of every DINO pair
-	views            [2]autograd.RowMap
-	anchor           *anchor // of the Gram loss, or nil
-	losses           *tensor.Tensor
-	scales           *tensor.Tensor
-	watched          *observation
-	feed             *feed // nil until a batch is staged
-	host             hostTables
+	images int  // of a micro-batch
+	plan   plan // what depends on shapes alone
+	env    loss.Env
+	terms  []term
+	losses *tensor.Tensor // [parts of all terms]
+	scales *tensor.Tensor // [clip groups]: 1, or NaN in a step that is skipped
+
+	snapshot *snapshot // of the teacher, for the terms that read one; nil for none
+	targets  targets
+	watched  *loss.Observation // nil when nobody watches
+	feed     *feed             // nil until a batch is staged
+	draw     draw
 }
 
-// hostTables is host memory that every step writes anew.
-type hostTables struct {
-	mask    []bool
-	masked  []int32        // rows of the masked patches
-	rows    []int32        // rows that the heads read
-	counts  []int32        // masked patches of each crop
-	weights *tensor.Tensor // [max masked] of the patch pairs
-	keys    [2][]uint32
+// term is a term of the objective with the places of its parts in Trainer.losses.
+type term struct {
+	loss.Term
+	spec   loss.Spec
+	reads  loss.Reads
+	parts  []loss.Part
+	lo, hi int
 }
 
-// The places of Trainer.losses.
-const (
-	lossGlobal = iota
-	lossLocal
-	lossIBOT
-	lossKoLeo
-	lossGram
-	lossParts
-)
+// plan is the layouts of the packed tokens of a micro-batch, and the rows of its CLS tokens, image by image.
+type plan struct {
+	student, teacher       *nn.Layout
+	studentCLS, teacherCLS []int32
+	survey                 *nn.Layout      // of the student's global crops alone
+	patches                autograd.RowMap // the patches of the global crops, where a term reads them
+}
 
 // NewTrainer allocates a trainer, draws the student's weights from Settings.Seed and makes the teacher their copy.
 // dtype is the working type (f32, bf16, or f64 in the oracle). To start from other weights write them into
@@ -72,7 +70,7 @@ func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (_ *Trainer, 
 		return nil, err
 	}
 	defer tensor.CatchOutOfMemory(&err)
-	t := &Trainer{Settings: s, backend: b, dtype: dtype}
+	t := &Trainer{Settings: s, backend: b, dtype: dtype, images: s.Batch / s.microBatches()}
 	build := nn.Builder{Backend: b, DType: dtype, Train: true}
 	if t.Student, err = newNetwork(build, &s); err != nil {
 		return nil, err
@@ -87,7 +85,7 @@ func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (_ *Trainer, 
 	if s.FreezeBlocks > 0 {
 		t.Student.Backbone.FreezeBlocks(s.FreezeBlocks, true)
 	}
-	if s.IBOT.Weight == 0 && t.Student.Backbone.MaskToken != nil {
+	if loss.Off(s.IBOT.Weight) && t.Student.Backbone.MaskToken != nil {
 		// Never shown, it would only be shrunk by weight decay.
 		t.Student.Backbone.Params.Freeze(nn.NamePrefix("embeddings.mask_token"))
 	}
@@ -97,26 +95,17 @@ func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (_ *Trainer, 
 	if t.opt, err = optim.NewAdamW(b, modules(t.Student, t.Teacher), s.Optim); err != nil {
 		return nil, err
 	}
-	if err := t.plan(); err != nil {
+	if err := t.makePlan(); err != nil {
+		return nil, err
+	}
+	if err := t.makeDraw(); err != nil {
+		return nil, err
+	}
+	if err := t.makeTerms(); err != nil {
 		return nil, err
 	}
 	t.settle()
 	return t, b.Sync()
-}
-
-// settle makes the arena of a device large enough for a step before the first one: pieces that are reserved as a step
-// goes on lie apart, and take more in all. What the step turns out not to need is given back behind it.
-func (t *Trainer) settle() {
-	if t.backend.Allocator().Device().Kind == tensor.CPU {
-		return
-	}
-	t.tape.A.Coarse = true
-	need := 0
-	for _, x := range t.StepMemory(cap(t.host.masked)) {
-		need += x.Bytes
-	}
-	// A tenth for rounding, small tables and what lies between tensors.
-	t.tape.A.Reserve(need + need/10)
 }
 
 // Adopt makes the teacher an exact copy of the student, as a run starts.
@@ -130,112 +119,114 @@ func (t *Trainer) Adopt() error {
 // Steps is the number of steps done: the index of the next one.
 func (t *Trainer) Steps() int { return t.steps }
 
-// plan makes every table that depends on shapes alone.
-func (t *Trainer) plan() error {
-	s, b := &t.Settings, t.backend
-	shape := func(n, size int) nn.Group {
-		// A layout reads shapes only; the memory behind this group is never touched.
-		return nn.Group{Images: tensor.Over(&tensor.Buffer{Size: 4 * n * s.Backbone.Channels * size * size}, 0, tensor.F32, n, s.Backbone.Channels, size, size)}
-	}
-	groups := []nn.Group{shape(2*s.Batch, s.GlobalSize)}
-	var err error
-	if t.teacher, err = t.Teacher.Backbone.Layout(groups); err != nil {
+// makePlan makes the layouts of a micro-batch.
+func (t *Trainer) makePlan() (err error) {
+	s, p, b := &t.Settings, &t.plan, t.images
+	if p.teacher, err = t.Teacher.Backbone.Layout(s.shapes(1, b)); err != nil {
 		return err
 	}
-	if s.LocalCrops > 0 {
-		groups = append(groups, shape(s.LocalCrops*s.Batch, s.LocalSize))
-	}
-	if t.student, err = t.Student.Backbone.Layout(groups); err != nil {
+	if p.student, err = t.Student.Backbone.Layout(s.shapes(len(s.Views), b)); err != nil {
 		return err
 	}
-	for i := range s.Batch {
-		for v := range 2 {
-			t.studentCLS = append(t.studentCLS, t.student.CLSRow(0, v*s.Batch+i))
-			t.teacherCLS = append(t.teacherCLS, t.teacher.CLSRow(0, v*s.Batch+i))
-		}
-		for v := range s.LocalCrops {
-			t.studentCLS = append(t.studentCLS, t.student.CLSRow(1, v*s.Batch+i))
-		}
-	}
-	if err := t.planLosses(); err != nil {
+	if p.survey, err = t.Student.Backbone.Layout(s.shapes(1, b)); err != nil {
 		return err
 	}
-	for v := range t.views {
-		index, inverse := make([]int32, s.Batch), make([]int32, len(t.studentCLS))
-		for i := range inverse {
-			inverse[i] = -1
-		}
-		for i := range index {
-			index[i] = int32(i*(2+s.LocalCrops) + v)
-			inverse[index[i]] = int32(i)
-		}
-		if t.views[v].Index, err = upload(b, index); err != nil {
-			return err
-		}
-		if t.views[v].Inverse, err = upload(b, inverse); err != nil {
-			return err
-		}
-	}
-	for g, n := range []int{2 * s.Batch, s.LocalCrops * s.Batch} {
-		t.host.keys[g] = make([]uint32, n)
-	}
-	if s.Gram.Weight > 0 {
-		if t.anchor, err = newAnchor(t); err != nil {
-			return err
+	for i := range b {
+		for g, v := range s.Views {
+			for c := range v.Count {
+				p.studentCLS = append(p.studentCLS, p.student.CLSRow(g, c*b+i))
+				if g == 0 {
+					p.teacherCLS = append(p.teacherCLS, p.teacher.CLSRow(g, c*b+i))
+				}
+			}
 		}
 	}
 	return nil
 }
 
-func (t *Trainer) planLosses() error {
+// makeTerms makes the terms of the objective, and the memory of what they read.
+func (t *Trainer) makeTerms() (err error) {
 	s, b := &t.Settings, t.backend
-	groups := len(t.opt.Groups())
-	k := s.DINO.Head.Prototypes
-	c, err := newCentring(b, t.stat, k, s.Targets, groups)
-	if err != nil {
-		return err
-	}
-	u := imageUnit(s.LocalCrops)
-	if t.cls, err = newPrototypeLoss(b, t.dtype, u, k, s.Batch, chunkBytes, c); err != nil {
-		return err
+	t.env = s.env()
+	t.env.Backend, t.env.DType, t.env.Stat, t.env.Groups = b, t.dtype, t.stat, len(t.opt.Groups())
+	parts := 0
+	for _, spec := range s.objective() {
+		made, err := spec.New(t.env)
+		if err != nil {
+			return err
+		}
+		x := term{Term: made, spec: spec, reads: made.Reads(), parts: made.Parts(), lo: parts}
+		parts += len(x.parts)
+		x.hi = parts
+		if err := t.checkReads(&x); err != nil {
+			return err
+		}
+		t.terms = append(t.terms, x)
 	}
 	for _, x := range []struct {
 		dst **tensor.Tensor
 		n   int
-	}{{&t.clsWeights, s.Batch * u.pairs()}, {&t.losses, lossParts}, {&t.scales, groups}} {
+	}{{&t.losses, parts}, {&t.scales, t.env.Groups}} {
 		if *x.dst, err = tensor.New(b.Allocator(), t.stat, x.n); err != nil {
 			return err
 		}
 	}
-	b.Fill(t.clsWeights, s.DINO.Weight/float64(u.pairs()*s.Batch))
 	if s.Watch.Every > 0 {
-		chunks := (s.Batch + t.cls.most - 1) / t.cls.most
-		if t.watched, err = newObservation(b, t.stat, k, chunks, s.Backbone.Dim); err != nil {
+		if t.watched, err = loss.NewObservation(t.env); err != nil {
 			return err
 		}
 	}
-	if s.IBOT.Weight == 0 {
-		return nil
+	if t.reads().Student&loss.Patches != 0 {
+		if t.plan.patches, err = patchRows(t, t.plan.student); err != nil {
+			return err
+		}
 	}
-	m := s.maskSettings()
-	most := m.MaxPatches(2 * s.Batch)
-	if most == 0 {
-		return fmt.Errorf("training settings: %w with %d crops of %dx%d patches, probability %v and ratio up to %v; the ratio must be larger",
-			ErrNothingMasked, 2*s.Batch, m.GridH, m.GridW, m.Probability, m.Ratio[1])
+	if t.reads().Snapshot != 0 {
+		if t.snapshot, err = newSnapshot(t); err != nil {
+			return err
+		}
 	}
-	if s.IBOT.Head != nil {
-		k = s.IBOT.Head.Prototypes
+	return t.makeTargets()
+}
+
+// checkReads refuses a term that reads what no pass of a step gives.
+func (t *Trainer) checkReads(x *term) error {
+	const heads = loss.CLSHead | loss.MaskedHead
+	name, r := x.parts[0].Key, x.reads
+	switch {
+	case r.Teacher&^heads != 0:
+		return fmt.Errorf("training settings: term %s reads the teacher's tokens; only the rows of its heads are kept", name)
+	case r.Snapshot&^loss.Patches != 0:
+		return fmt.Errorf("training settings: term %s reads more of the snapshot than the patches of the global crops", name)
+	case r.Student&loss.Patches != 0 && r.Student&^loss.Patches != 0:
+		return fmt.Errorf("training settings: term %s reads all patches and other rows of the student", name)
+	case (r.Student|r.Teacher)&heads == heads && t.Student.PatchHead != nil:
+		return fmt.Errorf("training settings: term %s reads the rows of both heads", name)
 	}
-	if c, err = newCentring(b, t.stat, k, s.Targets, groups); err != nil {
-		return err
-	}
-	if t.patch, err = newPrototypeLoss(b, t.dtype, patchUnit(), k, most, chunkBytes, c); err != nil {
-		return err
-	}
-	t.host.mask = make([]bool, 2*s.Batch*m.GridH*m.GridW)
-	t.host.counts = make([]int32, 2*s.Batch)
-	t.host.weights = tensor.Zeros(t.stat, most)
-	t.host.masked = make([]int32, 0, most)
-	t.host.rows = make([]int32, 0, len(t.studentCLS)+most)
 	return nil
+}
+
+// reads is what all terms read together.
+func (t *Trainer) reads() (r loss.Reads) {
+	for i := range t.terms {
+		x := &t.terms[i].reads
+		r.Student, r.Teacher, r.Snapshot = r.Student|x.Student, r.Teacher|x.Teacher, r.Snapshot|x.Snapshot
+		r.WholeBatch = r.WholeBatch || x.WholeBatch
+	}
+	return r
+}
+
+// settle makes the arena of a device large enough for a step before the first one: pieces that are reserved as a step
+// goes on lie apart, and take more in all. What the step turns out not to need is given back behind it.
+func (t *Trainer) settle() {
+	if kernels.OnHost(t.backend) {
+		return
+	}
+	t.tape.A.Coarse = true
+	need := 0
+	for _, x := range t.StepMemory(t.draw.most) {
+		need += x.Bytes
+	}
+	// A tenth for rounding, small tables and what lies between tensors.
+	t.tape.A.Reserve(need + need/10)
 }

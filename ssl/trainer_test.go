@@ -7,6 +7,7 @@ import (
 	"github.com/dino-mx/dmx/kernels/cpu"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/ssl/mask"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -14,16 +15,16 @@ import (
 // micro is a recipe with every loss but Gram, small enough for hundreds of steps.
 func micro() Settings {
 	return Settings{
-		Seed: 3, Batch: 3, LocalCrops: 2, GlobalSize: 8, LocalSize: 4,
+		Seed: 3, Batch: 3, Views: MultiCrop(8, 2, 4),
 		Backbone: nn.ViTConfig{
 			Family: nn.FamilyDINOv2, Channels: 1, PatchSize: 2, ImageSize: 8, Dim: 8, Depth: 2, Heads: 2, MLPDim: 16,
 			Act: kernels.GELU, NormEps: 1e-6, QueryBias: true, KeyBias: true, ValueBias: true, ProjBias: true, MLPBias: true,
 			LayerScale: true, LayerScaleInit: 0.5, MaskToken: true,
 		},
-		DINO:    DINO{Weight: 1, Head: nn.HeadConfig{Hidden: 12, Bottleneck: 6, Prototypes: 10, Layers: 3, WeightNorm: true}},
-		IBOT:    IBOT{Weight: 0.7, Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}},
-		KoLeo:   KoLeo{Weight: 0.1},
-		Targets: Targets{StudentTemp: 0.1, CentreMomentum: 0.9},
+		DINO:    DINO{Weight: optim.Constant(1), Head: nn.HeadConfig{Hidden: 12, Bottleneck: 6, Prototypes: 10, Layers: 3, WeightNorm: true}},
+		IBOT:    IBOT{Weight: optim.Constant(0.7), Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}},
+		KoLeo:   loss.KoLeo{Weight: optim.Constant(0.1)},
+		Targets: loss.Targets{StudentTemp: 0.1, CentreMomentum: 0.9},
 		Schedules: Schedules{
 			LR: optim.Cosine{Base: 2e-3, Final: 1e-5, Warmup: 5, Total: 60}, WeightDecay: optim.Cosine{Start: .04, Base: .04, Final: .4, Total: 60},
 			Momentum: optim.Cosine{Base: .9, Final: 1, Total: 60}, TeacherTemp: optim.Linear{Start: .04, End: .07, Warmup: 10},
@@ -44,9 +45,9 @@ func batches(s *Settings, step int) Batch {
 		}
 		return x
 	}
-	b := Batch{Globals: draw(2*s.Batch, s.GlobalSize, 0)}
-	if s.LocalCrops > 0 {
-		b.Locals = draw(s.LocalCrops*s.Batch, s.LocalSize, 1)
+	var b Batch
+	for i, v := range s.Views {
+		b.Views = append(b.Views, draw(v.Count*s.Batch, v.Height, uint32(i)))
 	}
 	for i := range s.Batch {
 		b.Samples = append(b.Samples, uint32(step*s.Batch+i))

@@ -12,6 +12,7 @@ import (
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/ssl/mask"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -45,16 +46,16 @@ func findModel(name string) (model, error) {
 // would otherwise have to skip the same crops.
 func (m model) settings() ssl.Settings {
 	return ssl.Settings{
-		Seed: 1, Batch: m.batch, LocalCrops: m.locals, GlobalSize: m.global, LocalSize: m.local, MeasureEvery: 10,
+		Seed: 1, Batch: m.batch, Views: ssl.MultiCrop(m.global, m.locals, m.local), MeasureEvery: 10,
 		Backbone: nn.ViTConfig{
 			Family: nn.FamilyDINOv2, Channels: 3, PatchSize: m.patch, ImageSize: m.global, Dim: m.dim, Depth: m.depth, Heads: m.heads, MLPDim: 4 * m.dim,
 			Act: kernels.GELU, NormEps: 1e-6, QueryBias: true, KeyBias: true, ValueBias: true, ProjBias: true, MLPBias: true,
 			LayerScale: true, LayerScaleInit: 1e-5, MaskToken: true,
 		},
-		DINO:    ssl.DINO{Weight: 1, Head: nn.HeadConfig{Hidden: m.hidden, Bottleneck: m.bottleneck, Prototypes: m.prototypes, Layers: 3, WeightNorm: true}},
-		IBOT:    ssl.IBOT{Weight: 1, Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}},
-		KoLeo:   ssl.KoLeo{Weight: 0.1},
-		Targets: ssl.Targets{StudentTemp: 0.1, CentreMomentum: 0.9},
+		DINO:    ssl.DINO{Weight: optim.Constant(1), Head: nn.HeadConfig{Hidden: m.hidden, Bottleneck: m.bottleneck, Prototypes: m.prototypes, Layers: 3, WeightNorm: true}},
+		IBOT:    ssl.IBOT{Weight: optim.Constant(1), Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}},
+		KoLeo:   loss.KoLeo{Weight: optim.Constant(0.1)},
+		Targets: loss.Targets{StudentTemp: 0.1, CentreMomentum: 0.9},
 		Schedules: ssl.Schedules{
 			LR: optim.Cosine{Base: 1e-3, Final: 1e-6, Warmup: 100, Total: 10000}, WeightDecay: optim.Cosine{Start: .04, Base: .04, Final: .4, Total: 10000},
 			Momentum: optim.Cosine{Base: .992, Final: 1, Total: 10000}, TeacherTemp: optim.Linear{Start: .04, End: .07, Warmup: 1000},
@@ -78,7 +79,7 @@ func (m model) noise(memory tensor.Allocator) (b ssl.Batch, err error) {
 		}
 		return x
 	}
-	b = ssl.Batch{Globals: draw(2*m.batch, m.global), Locals: draw(m.locals*m.batch, m.local)}
+	b = ssl.Batch{Views: []*tensor.Tensor{draw(2*m.batch, m.global), draw(m.locals*m.batch, m.local)}}
 	for i := range m.batch {
 		b.Samples = append(b.Samples, uint32(i))
 	}

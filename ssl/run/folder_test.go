@@ -170,7 +170,7 @@ func TestNumbersThatAreNotFiniteBecomeNull(t *testing.T) {
 
 // The line of the paper's listing, from its values.
 func TestLogLine(t *testing.T) {
-	s := Step{Loss: 13.6886, DinoLocal: 9.8890, DinoGlobal: 1.2194, IBOT: 2.5802, LR: 16.0 / 999 * 1e-4, WeightDecay: .0400568, Momentum: .9960006,
+	s := Step{Loss: 13.6886, Losses: []Part{{"dino_global", 1.2194}, {"dino_local", 9.8890}, {"ibot", 2.5802}}, LR: 16.0 / 999 * 1e-4, WeightDecay: .0400568, Momentum: .9960006,
 		BatchSize: 64, Iteration: 16, Iterations: 2000, Memory: 2296 << 30 / 100, MemoryTotal: 4732 << 30 / 100}
 	dir := t.TempDir()
 	l, err := openLog(dir)

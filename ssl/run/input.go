@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/loader"
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/ssl"
@@ -49,14 +48,7 @@ func (s *session) load(ctx context.Context) *input {
 	for i, n := range batch.Indices {
 		in.crops.Samples[i] = uint32(n)
 	}
-	for k, spec := range batch.Specs {
-		switch spec.Role {
-		case data.Global:
-			in.crops.Globals = batch.Views[k]
-		case data.Local:
-			in.crops.Locals = batch.Views[k]
-		}
-	}
+	in.crops.Views = batch.Views
 	if in.err = s.trainer.Stage(in.crops); in.err != nil {
 		batch.Release()
 	}

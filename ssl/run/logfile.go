@@ -41,12 +41,12 @@ func (l *logFile) write(level, message string) error {
 func (l *logFile) close() error { return l.file.Close() }
 
 // Line is the log line of one step: the paper's fields, order and formats. Every printed loss is its weighted
-// contribution, and the parts sum to the total. KoLeo stands behind iBOT when the recipe has it.
+// contribution, and the parts sum to the total. Terms beside DINO and iBOT stand behind them when the recipe has them.
 func (s *Step) Line() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Total Loss: %.4f Local DINO: %.4f Global DINO: %.4f iBOT: %.4f ", s.Loss, s.DinoLocal, s.DinoGlobal, s.IBOT)
-	if s.KoLeo != nil {
-		fmt.Fprintf(&b, "KoLeo: %.4f ", *s.KoLeo)
+	fmt.Fprintf(&b, "Total Loss: %.4f ", s.Loss)
+	for _, p := range s.parts() {
+		fmt.Fprintf(&b, "%s: %.4f ", p.label(), p.Value)
 	}
 	fmt.Fprintf(&b, "LR: %.6f Weight Decay: %.6f Teacher momentum: %.6f Current Batch Size: %d Iteration: %d/%d Gpu ID: %d Memory: %.2f/%.2f",
 		s.LR, s.WeightDecay, s.Momentum, s.BatchSize, s.Iteration, s.Iterations, 0, gib(s.Memory), gib(s.MemoryTotal))

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 )
 
 // Step is what one step measured: a record of metrics.jsonl. Losses are weighted contributions and sum to
@@ -19,11 +20,7 @@ type Step struct {
 	Iterations       int      `json:"iterations"`
 	Epoch            float64  `json:"epoch"`
 	Loss             number   `json:"loss"`
-	DinoLocal        number   `json:"dino_local"`
-	DinoGlobal       number   `json:"dino_global"`
-	IBOT             number   `json:"ibot"`
-	KoLeo            *number  `json:"koleo,omitempty"`
-	Gram             *number  `json:"gram,omitempty"`
+	Losses           []Part   `json:"-"` // written under their keys; see MarshalJSON
 	LR               number   `json:"lr"`
 	WeightDecay      number   `json:"weight_decay"`
 	Momentum         number   `json:"teacher_momentum"`
@@ -45,6 +42,73 @@ type Step struct {
 	MemoryTotal      uint64   `json:"memory_total_bytes"`
 	Skipped          bool     `json:"skipped,omitempty"` // the loss or a gradient was not finite; nothing was updated
 	Warnings         []string `json:"warnings,omitempty"`
+}
+
+// Part is one weighted contribution to the loss, under its key in the record.
+type Part struct {
+	Key   string
+	Value number
+}
+
+// partLabels are the names of losses in the log line; another term has its key there.
+var partLabels = map[string]string{
+	"dino_local": "Local DINO", "dino_global": "Global DINO", "ibot": "iBOT", "koleo": "KoLeo", "gram": "Gram",
+}
+
+func (p Part) label() string {
+	if l, ok := partLabels[p.Key]; ok {
+		return l
+	}
+	return p.Key
+}
+
+// parts lists the losses as records have them: those of DINO and iBOT always, local before global, then the others in
+// the order of the objective.
+func (s *Step) parts() []Part {
+	list := []Part{{Key: "dino_local"}, {Key: "dino_global"}, {Key: "ibot"}}
+	for _, p := range s.Losses {
+		if i := slices.IndexFunc(list[:3], func(q Part) bool { return q.Key == p.Key }); i >= 0 {
+			list[i] = p
+			continue
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// MarshalJSON writes the record with each of the losses under its own key.
+func (s *Step) MarshalJSON() ([]byte, error) {
+	type fields Step // without the method
+	text, err := json.Marshal((*fields)(s))
+	if err != nil {
+		return nil, err
+	}
+	// The losses follow "loss", as a reader expects them.
+	var b bytes.Buffer
+	loss, err := json.Marshal(s.Loss)
+	if err != nil {
+		return nil, err
+	}
+	head, tail, ok := bytes.Cut(text, append([]byte(`"loss":`), loss...))
+	if !ok {
+		return nil, errors.New("metrics: a record without its loss")
+	}
+	b.Write(head)
+	b.WriteString(`"loss":`)
+	b.Write(loss)
+	for _, p := range s.parts() {
+		key, err := json.Marshal(p.Key)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(p.Value)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, ",%s:%s", key, value)
+	}
+	b.Write(tail)
+	return b.Bytes(), nil
 }
 
 // number is a float64 that JSON can hold: NaN and infinities become null.

@@ -350,20 +350,15 @@ func (s *session) record(m *ssl.Metrics) *Step {
 	s.rec = Step{
 		Iteration: m.Step, Iterations: s.c.Train.MaxIterations,
 		Epoch: float64(m.Step+1) / float64(s.loader.StepsPerEpoch()),
-		Loss:  number(m.Loss), DinoLocal: number(m.DINOLocal), DinoGlobal: number(m.DINOGlobal), IBOT: number(m.IBOT),
-		LR: number(m.LR), WeightDecay: number(m.WeightDecay), Momentum: number(m.Momentum), TeacherTemp: number(m.TeacherTemp),
+		Loss:  number(m.Loss),
+		LR:    number(m.LR), WeightDecay: number(m.WeightDecay), Momentum: number(m.Momentum), TeacherTemp: number(m.TeacherTemp),
 		StudentTemp: number(set.Targets.StudentTemp), GradNorm: number(m.Norm), BatchSize: set.Batch,
 		ImagesPerSecond: number(float64(set.Batch) / seconds), StepSeconds: number(seconds), DataWaitSeconds: number(wait),
 		MFU: number(flops / seconds / (s.peak * 1e9)), Memory: used, MemoryTotal: total, Skipped: m.Skipped,
 	}
 	r := &s.rec
-	if set.KoLeo.Weight > 0 {
-		x := number(m.KoLeo)
-		r.KoLeo = &x
-	}
-	if set.Gram.Weight > 0 {
-		x := number(m.Gram)
-		r.Gram = &x
+	for _, l := range m.Losses {
+		r.Losses = append(r.Losses, Part{Key: l.Key, Value: number(l.Value)})
 	}
 	if m.Watched {
 		std, entropy, target, kl := number(m.FeatureStd), number(m.PrototypeEntropy), number(m.TargetEntropy), number(m.KL)

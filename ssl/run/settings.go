@@ -7,6 +7,7 @@ import (
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl"
 	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/ssl/mask"
 )
 
@@ -31,21 +32,20 @@ func settings(c *config.Config, backbone nn.ViTConfig) (*ssl.Settings, error) {
 		return nil, err
 	}
 	s := &ssl.Settings{
-		Seed: uint64(t.Seed), Batch: batch, LocalCrops: c.Crops.LocalCropsNumber,
-		GlobalSize: c.Crops.GlobalCropsSize, LocalSize: c.Crops.LocalCropsSize,
-		Backbone: backbone,
-		DINO: ssl.DINO{Weight: c.DinoHead.LossWeight, Head: nn.HeadConfig{
+		Seed: uint64(t.Seed), Batch: batch, Views: viewSpecs(&c.Crops), Backbone: backbone,
+		DINO: ssl.DINO{Weight: optim.Constant(c.DinoHead.LossWeight), Head: nn.HeadConfig{
 			Hidden: c.DinoHead.HiddenDim, Bottleneck: c.DinoHead.BottleneckDim, Prototypes: c.DinoHead.OutDim, Layers: c.DinoHead.NLayers,
 			WeightNorm: c.DinoHead.WeightNorm, FreezeGain: c.DinoHead.NormLastLayer,
 		}},
-		IBOT: ssl.IBOT{Weight: c.IBOT.LossWeight, Mask: mask.Settings{
+		IBOT: ssl.IBOT{Weight: optim.Constant(c.IBOT.LossWeight), Mask: mask.Settings{
 			Probability: c.IBOT.MaskSampleProbability, Ratio: c.IBOT.MaskRatioMinMax, Exact: exact,
 		}},
-		KoLeo: ssl.KoLeo{Weight: c.KoLeo.LossWeight},
+		KoLeo: loss.KoLeo{Weight: optim.Constant(c.KoLeo.LossWeight)},
 		Gram: ssl.Gram{
-			Weight: c.Gram.LossWeight, First: c.Gram.FirstUpdate, Every: c.Gram.UpdateFrequency, Times: c.Gram.MaxUpdates, RemoveNegative: c.Gram.RemoveNeg,
+			Gram:     loss.Gram{Weight: optim.Constant(c.Gram.LossWeight), RemoveNegative: c.Gram.RemoveNeg},
+			Snapshot: ssl.Snapshot{First: c.Gram.FirstUpdate, Every: c.Gram.UpdateFrequency, Times: c.Gram.MaxUpdates},
 		},
-		Targets: ssl.Targets{Sinkhorn: sinkhorn, StudentTemp: t.StudentTemp, CentreMomentum: t.CenterMomentum},
+		Targets: loss.Targets{Sinkhorn: sinkhorn, StudentTemp: t.StudentTemp, CentreMomentum: t.CenterMomentum},
 		Schedules: ssl.Schedules{
 			LR: optim.Cosine{
 				Base: scaling.Scale(t.LR, batch), Final: scaling.Scale(t.MinLR, batch), Warmup: t.WarmupIterations, Total: t.MaxIterations,

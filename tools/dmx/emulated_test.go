@@ -31,7 +31,7 @@ func TestTrainOnTheEmulatedGPU(t *testing.T) {
 			t.Fatalf("--device %s: %d records", device, len(records))
 		}
 		for i, r := range records {
-			out[i] = []float64{float64(r.Loss), float64(r.DinoGlobal), float64(r.DinoLocal), float64(r.IBOT), float64(*r.KoLeo)}
+			out[i] = []float64{float64(r.Loss), r.losses.DinoGlobal, r.losses.DinoLocal, r.losses.IBOT, *r.losses.KoLeo}
 		}
 		log, err := os.ReadFile(filepath.Join(output, "log_files", "main_rank0.log"))
 		if err != nil {

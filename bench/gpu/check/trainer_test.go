@@ -10,6 +10,7 @@ import (
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl"
+	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/ssl/mask"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -29,16 +30,16 @@ var (
 
 func (c scale) settings() ssl.Settings {
 	return ssl.Settings{
-		Seed: 5, Batch: c.batch, LocalCrops: c.locals, GlobalSize: c.global, LocalSize: c.local,
+		Seed: 5, Batch: c.batch, Views: ssl.MultiCrop(c.global, c.locals, c.local),
 		Backbone: nn.ViTConfig{
 			Family: nn.FamilyDINOv2, Channels: 3, PatchSize: c.patch, ImageSize: c.global, Dim: c.dim, Depth: c.depth, Heads: c.heads, MLPDim: 4 * c.dim,
 			Act: kernels.GELU, NormEps: 1e-6, QueryBias: true, KeyBias: true, ValueBias: true, ProjBias: true, MLPBias: true,
 			LayerScale: true, LayerScaleInit: 0.5, MaskToken: true,
 		},
-		DINO:    ssl.DINO{Weight: 1, Head: nn.HeadConfig{Hidden: c.hidden, Bottleneck: c.bottleneck, Prototypes: c.prototypes, Layers: 3, WeightNorm: true}},
-		IBOT:    ssl.IBOT{Weight: 1, Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}},
-		KoLeo:   ssl.KoLeo{Weight: 0.1},
-		Targets: ssl.Targets{Sinkhorn: true, StudentTemp: 0.1, CentreMomentum: 0.9},
+		DINO:    ssl.DINO{Weight: optim.Constant(1), Head: nn.HeadConfig{Hidden: c.hidden, Bottleneck: c.bottleneck, Prototypes: c.prototypes, Layers: 3, WeightNorm: true}},
+		IBOT:    ssl.IBOT{Weight: optim.Constant(1), Mask: mask.Settings{Probability: 0.5, Ratio: [2]float64{0.1, 0.5}}},
+		KoLeo:   loss.KoLeo{Weight: optim.Constant(0.1)},
+		Targets: loss.Targets{Sinkhorn: true, StudentTemp: 0.1, CentreMomentum: 0.9},
 		Schedules: ssl.Schedules{
 			LR: optim.Cosine{Base: 1e-3, Final: 1e-5, Warmup: 5, Total: 60}, WeightDecay: optim.Cosine{Start: .04, Base: .04, Final: .4, Total: 60},
 			Momentum: optim.Cosine{Base: .9, Final: 1, Total: 60}, TeacherTemp: optim.Linear{Start: .04, End: .07, Warmup: 10},
@@ -58,7 +59,10 @@ func noise(s *ssl.Settings, step int) ssl.Batch {
 		}
 		return x
 	}
-	b := ssl.Batch{Globals: draw(2*s.Batch, s.GlobalSize), Locals: draw(s.LocalCrops*s.Batch, s.LocalSize)}
+	var b ssl.Batch
+	for _, v := range s.Views {
+		b.Views = append(b.Views, draw(v.Count*s.Batch, v.Height))
+	}
 	for i := range s.Batch {
 		b.Samples = append(b.Samples, uint32(step*s.Batch+i))
 	}
@@ -80,7 +84,7 @@ func train(t *testing.T, b kernels.Backend, dtype tensor.DType, s ssl.Settings, 
 		if err != nil {
 			t.Fatal(err)
 		}
-		losses = append(losses, []float64{m.Loss, m.DINOGlobal, m.DINOLocal, m.IBOT, m.KoLeo})
+		losses = append(losses, []float64{m.Loss, m.Of("dino_global"), m.Of("dino_local"), m.Of("ibot"), m.Of("koleo")})
 	}
 	return losses
 }

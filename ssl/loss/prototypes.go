@@ -1,4 +1,4 @@
-package ssl
+package loss
 
 import (
 	"github.com/dino-mx/dmx/autograd"
@@ -6,39 +6,44 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// chunkBytes bounds the logits that exist at a time, on each side of a loss. 128 rows of 65,536 prototypes fill it:
-// enough rows for the products to run at full speed, since every chunk reads all prototypes again.
-const chunkBytes = 32 << 20
+// DefaultChunkBytes bounds the logits that exist at a time, on each side of a loss. 128 rows of 65,536 prototypes fill
+// it: enough rows for the products to run at full speed, since every chunk reads all prototypes again.
+const DefaultChunkBytes = 32 << 20
 
-// unit is the pattern of one image (DINO) or one masked patch (iBOT): how many teacher and student rows it has, and
-// which teacher rows each student row meets. Rows of a unit lie together, so that a stretch of units needs only its
-// own stretch of logits on both sides.
-type unit struct {
-	teachers, students int
-	meets              [][]int32 // for each student row of the unit, the teacher rows it meets
+// pattern says which rows are compared in one unit: an image (DINO) or a masked patch (iBOT). Rows of a unit lie
+// together, so that a chunk of units needs only its own chunk of logits on both sides.
+type pattern struct {
+	teachers, students int       // rows of a unit
+	pairs              [][]int32 // for each student row of the unit, the teacher rows it is compared with
 }
 
-// pairs is the number of pairs of a unit.
-func (u unit) pairs() int {
+// count is the number of pairs of a unit.
+func (p pattern) count() int {
 	n := 0
-	for _, m := range u.meets {
+	for _, m := range p.pairs {
 		n += len(m)
 	}
 	return n
 }
 
-// imageUnit is the pattern of DINO: rows global 1, global 2, local 1…L; each meets the teacher's globals but its
-// own view. The pairs of the global crops come first.
-func imageUnit(locals int) unit {
-	u := unit{teachers: 2, students: 2 + locals, meets: [][]int32{{1}, {0}}}
-	for range locals {
-		u.meets = append(u.meets, []int32{0, 1})
+// imagePattern is that of DINO: the rows are the global crops, then the local ones; each is compared with the teacher's
+// global crops but its own. The pairs of the global crops come first.
+func imagePattern(globals, locals int) pattern {
+	p := pattern{teachers: globals, students: globals + locals}
+	for v := range p.students {
+		var with []int32
+		for g := range globals {
+			if g != v {
+				with = append(with, int32(g))
+			}
+		}
+		p.pairs = append(p.pairs, with)
 	}
-	return u
+	return p
 }
 
-// patchUnit is the pattern of iBOT: the student's masked patch meets the teacher's patch at the same place.
-func patchUnit() unit { return unit{teachers: 1, students: 1, meets: [][]int32{{0}}} }
+// patchPattern is that of iBOT: the student's masked patch is compared with the teacher's patch at the same position.
+func patchPattern() pattern { return pattern{teachers: 1, students: 1, pairs: [][]int32{{0}}} }
 
 // prototypeLoss is the cross-entropy between teacher and student rows over K prototypes. It never holds the logits of
 // all rows: it goes through the units in chunks, forms both sides' logits, and turns the student's at once into the
@@ -48,21 +53,20 @@ func patchUnit() unit { return unit{teachers: 1, students: 1, meets: [][]int32{{
 // [c·teachers, K], and the prototypes' gradient, which the student's last layer needs in any case. Sinkhorn-Knopp
 // reads the teacher's logits five times; if they do not fit one chunk they are computed anew each time.
 type prototypeLoss struct {
-	unit    unit
-	k, most int            // prototypes; units in a chunk
-	starts  *tensor.Tensor // i32 [most·students+1]: pairs of each student row
-	rows    *tensor.Tensor // i32 [most·pairs]: teacher rows, counted inside the chunk
-	zeros   *tensor.Tensor // i32 [teachers·max units]: the index that repeats one number, for Sinkhorn
-	targets *centring
+	pattern  pattern
+	k, most  int            // prototypes; units in a chunk
+	starts   *tensor.Tensor // i32 [most·students+1]: pairs of each student row
+	rows     *tensor.Tensor // i32 [most·pairs]: teacher rows, counted inside the chunk
+	centring *centring
 }
 
-// newPrototypeLoss makes the tables for up to units units.
-func newPrototypeLoss(b kernels.Backend, dtype tensor.DType, u unit, k, units, chunk int, c *centring) (*prototypeLoss, error) {
-	p := &prototypeLoss{unit: u, k: k, targets: c}
-	p.most = max(1, min(units, chunk/(k*dtype.Size()*max(u.students, u.teachers))))
+// newPrototypeLoss makes the tables for up to units units of a micro-batch, and all of a step's for the targets.
+func newPrototypeLoss(b kernels.Backend, dtype tensor.DType, u pattern, k, units, chunk int, c *centring) (*prototypeLoss, error) {
+	p := &prototypeLoss{pattern: u, k: k, centring: c}
+	p.most = chunkUnits(units, chunk, k, dtype, u)
 	starts, rows := []int32{0}, []int32(nil)
 	for i := range p.most {
-		for _, m := range u.meets {
+		for _, m := range u.pairs {
 			for _, t := range m {
 				rows = append(rows, int32(i*u.teachers)+t)
 			}
@@ -71,19 +75,30 @@ func newPrototypeLoss(b kernels.Backend, dtype tensor.DType, u unit, k, units, c
 	}
 	var err error
 	if p.starts, err = upload(b, starts); err == nil {
-		if p.rows, err = upload(b, rows); err == nil {
-			p.zeros, err = upload(b, make([]int32, units*u.teachers))
-		}
+		p.rows, err = upload(b, rows)
 	}
 	return p, err
 }
 
+// chunkUnits is the number of units whose logits of one side fit in chunk bytes, one at least.
+func chunkUnits(units, chunk, k int, dtype tensor.DType, u pattern) int {
+	return max(1, min(units, chunk/(k*dtype.Size()*max(u.students, u.teachers))))
+}
+
+// upload copies an index table to memory that lives as long as the term.
 func upload(b kernels.Backend, host []int32) (*tensor.Tensor, error) {
 	t, err := tensor.New(b.Allocator(), tensor.I32, len(host))
 	if err == nil && len(host) > 0 {
 		b.Upload(t, tensor.FromI32(host, len(host)))
 	}
 	return t, err
+}
+
+// logitBytes is the memory of one chunk of logits on both sides of a loss made for up to most units of a micro-batch, with
+// the given number of units at hand.
+func (e *Env) logitBytes(u pattern, k, most, units int) int {
+	units = min(units, chunkUnits(most, e.ChunkBytes, k, e.DType, u))
+	return units * (u.students + u.teachers) * k * e.DType.Size()
 }
 
 // prototypeInputs is one evaluation of the loss.
@@ -100,12 +115,16 @@ type prototypeInputs struct {
 	Loss     *tensor.Tensor // [units·pairs], written: weighted, one for each pair
 	STemp    float64
 	TTemp    float64
-	Observed *observation // nil when nobody watches
+	Observed *Observation // nil when nobody watches
+	// Total is the number of teacher rows of the step of all processes, for the mean of their logits.
+	Total int
+	// Mean adds to the mean of the teacher's logits, which an earlier micro-batch of the step has begun.
+	Mean bool
 }
 
-// run evaluates the loss, adds the gradients, and leaves the mean of the teacher's logits in targets.mean.
+// run evaluates the loss, adds the gradients, and adds to the mean of the teacher's logits in centring.mean.
 func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
-	u, bk := p.unit, t.B
+	u, bk := p.pattern, t.B
 	units := in.Teacher.Dim(0) / u.teachers
 	if units == 0 {
 		return
@@ -117,22 +136,21 @@ func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
 	z := &teacherLogits{loss: p, tape: t, features: in.Teacher, w: in.TeacherW, buf: t.A.New(t.DType, most*u.teachers, p.k)}
 	slse := t.A.New(t.StatType(), most*u.students)
 	tlse := t.A.New(t.StatType(), units*u.teachers)
-	p.targets.prepare(z, tlse, tInv)
 	for lo := 0; lo < units; lo += p.most {
 		hi := min(lo+p.most, units)
 		n := hi - lo
 		rows := n * u.students
 		ts := z.chunk(lo, hi)
 		lse := tlse.Rows(lo*u.teachers, hi*u.teachers)
-		p.targets.rows(t, ts, lse, tInv, lo == 0, units*u.teachers)
+		p.centring.finish(t, ts, lse, tInv, in.Mean || lo > 0, in.Total)
 		f := in.Student.Rows(lo*u.students, hi*u.students)
 		ss, sl := s.Rows(0, rows), slse.Rows(0, rows)
 		bk.Gemm(kernels.Gemm{M: rows, N: p.k, K: width, Out: ss, A: f, B: in.Prototypes.Value, TransB: true})
 		bk.RowLogSumExp(sl, ss, nil, sInv)
 		ce := kernels.CrossEntropy{
-			Loss: in.Loss.Rows(lo*u.pairs(), hi*u.pairs()), S: ss, SLSE: sl, T: ts, TLSE: lse, Centre: p.targets.potential(),
-			SInvTemp: sInv, TInvTemp: tInv, Starts: p.starts.Rows(0, rows+1), Rows: p.rows.Rows(0, n*u.pairs()),
-			Weights: in.Weights.Rows(lo*u.pairs(), hi*u.pairs()),
+			Loss: in.Loss.Rows(lo*u.count(), hi*u.count()), S: ss, SLSE: sl, T: ts, TLSE: lse, Centre: p.centring.potential(),
+			SInvTemp: sInv, TInvTemp: tInv, Starts: p.starts.Rows(0, rows+1), Rows: p.rows.Rows(0, n*u.count()),
+			Weights: in.Weights.Rows(lo*u.count(), hi*u.count()),
 		}
 		if in.DStudent != nil || in.Prototypes.NeedsGrad() {
 			ce.DS = ss
@@ -147,7 +165,7 @@ func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
 			bk.Gemm(kernels.Gemm{M: p.k, N: width, K: rows, Out: dw, A: ss, TransA: true, B: f, Accumulate: acc})
 		}
 		if in.Observed != nil {
-			in.Observed.targets(t, ts, lse, p.targets.potential(), tInv)
+			in.Observed.addTargets(t, ts, lse, p.centring.potential(), tInv)
 		}
 	}
 	t.A.Free(tlse)
@@ -156,7 +174,20 @@ func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
 	t.A.Free(s)
 }
 
-// teacherLogits computes stretches of the teacher's logits, and none twice as long as one stretch is all.
+// prepare forms the targets of the whole batch from all of the teacher's rows.
+func (p *prototypeLoss) prepare(t *autograd.Tape, head TeacherHead, invTemp float64) {
+	if !p.centring.sinkhorn || head.Features.Dim(0) == 0 {
+		return
+	}
+	rows := min(p.most*p.pattern.teachers, head.Features.Dim(0))
+	z := &teacherLogits{loss: p, tape: t, features: head.Features, w: head.Prototypes(), buf: t.A.New(t.DType, rows, p.k)}
+	lse := t.A.New(t.StatType(), z.rows())
+	p.centring.prepare(z, lse, invTemp)
+	t.A.Free(lse)
+	t.A.Free(z.buf)
+}
+
+// teacherLogits computes the teacher's logits chunk by chunk, and keeps them where one chunk holds all rows.
 type teacherLogits struct {
 	loss     *prototypeLoss
 	tape     *autograd.Tape
@@ -170,7 +201,7 @@ func (z *teacherLogits) rows() int { return z.features.Dim(0) }
 
 // each calls fn for every chunk of the logits, with its first row.
 func (z *teacherLogits) each(fn func(logits *tensor.Tensor, row int)) {
-	u := z.loss.unit.teachers
+	u := z.loss.pattern.teachers
 	units := z.rows() / u
 	for lo := 0; lo < units; lo += z.loss.most {
 		fn(z.chunk(lo, min(lo+z.loss.most, units)), lo*u)
@@ -179,7 +210,7 @@ func (z *teacherLogits) each(fn func(logits *tensor.Tensor, row int)) {
 
 // chunk is the logits of units lo to hi, valid until the next call.
 func (z *teacherLogits) chunk(lo, hi int) *tensor.Tensor {
-	u := z.loss.unit.teachers
+	u := z.loss.pattern.teachers
 	f := z.features.Rows(lo*u, hi*u)
 	out := z.buf.Rows(0, f.Dim(0))
 	if !z.done {

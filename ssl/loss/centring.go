@@ -1,4 +1,4 @@
-package ssl
+package loss
 
 import (
 	"fmt"
@@ -11,6 +11,14 @@ import (
 // sinkhornRounds is the number of Sinkhorn-Knopp iterations of SwAV, DINOv2 and DINOv3.
 const sinkhornRounds = 3
 
+// Targets says how teacher logits become probabilities.
+type Targets struct {
+	// Sinkhorn takes three Sinkhorn-Knopp rounds over the batch instead of subtracting the moving centre.
+	Sinkhorn       bool
+	StudentTemp    float64
+	CentreMomentum float64
+}
+
 // centring turns teacher logits z into targets softmax((z - c)/T).
 //
 // With softmax-centring c is a moving average of the mean of z over the batch, in logit space, as it was before the
@@ -21,40 +29,51 @@ const sinkhornRounds = 3
 //
 // starting from c = 0 and l_r = log of the total; the last l makes every target sum to 1.
 type centring struct {
+	env      *Env
+	name     string // of the term, for the reduce points
 	sinkhorn bool
 	momentum float64
 	centre   *tensor.Tensor // [K]: the moving average, or the potential of the last batch
 	mean     *tensor.Tensor // [K]: mean logits of the batch (softmax-centring)
 	sums     *tensor.Tensor // [K]: column sums (Sinkhorn-Knopp)
+	zeros    *tensor.Tensor // i32 [rows of a step]: the index that repeats one number (Sinkhorn-Knopp)
 	update   kernels.ParamTable
-	seen     bool // mean holds a batch that the centre has not
+	seen     bool // mean holds rows of a step that the centre does not
 }
 
-func newCentring(b kernels.Backend, stat tensor.DType, k int, t Targets, groups int) (*centring, error) {
-	c := &centring{sinkhorn: t.Sinkhorn, momentum: t.CentreMomentum}
+// newCentring makes the centre of k prototypes, for steps of up to rows teacher rows.
+func newCentring(e *Env, name string, k, rows int, t Targets) (*centring, error) {
+	b := e.Backend
+	c := &centring{env: e, name: name, sinkhorn: t.Sinkhorn, momentum: t.CentreMomentum}
 	for _, dst := range []**tensor.Tensor{&c.centre, &c.mean} {
-		x, err := tensor.New(b.Allocator(), stat, k)
+		x, err := tensor.New(b.Allocator(), e.Stat, k)
 		if err != nil {
-			return nil, fmt.Errorf("ssl: centre of %d prototypes: %w", k, err)
+			return nil, fmt.Errorf("loss: centre of %d prototypes: %w", k, err)
 		}
 		b.Fill(x, 0)
 		*dst = x
 	}
 	c.sums = c.mean
+	if c.sinkhorn {
+		var err error
+		if c.zeros, err = upload(b, make([]int32, rows)); err != nil {
+			return nil, err
+		}
+	}
 	// The centre follows the batch mean exactly as a teacher follows a frozen parameter. In this form the
 	// optimiser's own guard leaves it alone when the gradient is not finite, without a look at the device.
-	c.update = kernels.ParamTable{Entries: []kernels.ParamEntry{{Param: c.mean, EMA: c.centre, Frozen: true}}, Groups: groups}
+	c.update = kernels.ParamTable{Entries: []kernels.ParamEntry{{Param: c.mean, EMA: c.centre, Frozen: true}}, Groups: e.Groups}
 	return c, nil
 }
 
 // potential is what is subtracted from the logits.
 func (c *centring) potential() *tensor.Tensor { return c.centre }
 
-// prepare finds the potential of this batch; lse [rows] is scratch.
+// prepare finds the potential of Sinkhorn-Knopp for all rows of the step; lse [rows] is scratch.
+//
+// Processes need one number to start l from; its size does not matter, since a constant in l moves every c alike and
+// the next l takes it back. It is the mean of their totals.
 func (c *centring) prepare(z *teacherLogits, lse *tensor.Tensor, invTemp float64) {
-	if !c.sinkhorn {
-		return
-	}
 	t, b := z.tape, z.tape.B
 	rows := z.rows()
 	total := t.A.New(t.StatType(), 1, 1)
@@ -62,7 +81,11 @@ func (c *centring) prepare(z *teacherLogits, lse *tensor.Tensor, invTemp float64
 	b.Fill(c.centre, 0)
 	z.each(func(x *tensor.Tensor, row int) { b.RowLogSumExp(lse.Rows(row, row+x.Dim(0)), x, nil, invTemp) })
 	b.RowLogSumExp(total.Reshape(1), lse.Reshape(1, rows), nil, 1)
-	b.GatherRows(lse.Reshape(rows, 1), total, z.loss.zeros.Rows(0, rows), false)
+	if c.env.Reduce != nil {
+		c.env.reduce(c.name+" Sinkhorn total", total)
+		b.Scale(total, 1/float64(c.env.Processes))
+	}
+	b.GatherRows(lse.Reshape(rows, 1), total, c.zeros.Rows(0, rows), false)
 	for round := range sinkhornRounds {
 		z.each(func(x *tensor.Tensor, row int) {
 			l := lse.Rows(row, row+x.Dim(0))
@@ -76,6 +99,7 @@ func (c *centring) prepare(z *teacherLogits, lse *tensor.Tensor, invTemp float64
 			b.ColSumExp(part, x, c.centre, l, invTemp)
 			b.Axpy(c.sums, 1, part)
 		})
+		c.env.reduce(c.name+" Sinkhorn sums", c.sums)
 		scale := float64(c.sums.Len())
 		if round > 0 {
 			scale /= float64(rows) // the first round's sums add up to 1, the others' to the number of rows
@@ -86,19 +110,21 @@ func (c *centring) prepare(z *teacherLogits, lse *tensor.Tensor, invTemp float64
 	t.A.Free(total)
 }
 
-// rows finishes one chunk of logits: the log-sum-exp of its targets, and its share of the batch mean.
-func (c *centring) rows(t *autograd.Tape, x, lse *tensor.Tensor, invTemp float64, first bool, total int) {
+// finish makes the log-sum-exp of the targets of one chunk of logits x, and adds the chunk to the mean of the total rows
+// of the step.
+func (c *centring) finish(t *autograd.Tape, x, lse *tensor.Tensor, invTemp float64, add bool, total int) {
 	t.B.RowLogSumExp(lse, x, c.centre, invTemp)
 	if !c.sinkhorn {
-		t.B.ColSum(c.mean, x, 1/float64(total), !first)
+		t.B.ColSum(c.mean, x, 1/float64(total), add)
 		c.seen = true
 	}
 }
 
-// follow moves the centre towards the mean of the step's batch, unless scale holds a NaN.
-func (c *centring) follow(b kernels.Backend, scale *tensor.Tensor) {
+// follow moves the centre towards the mean of the step's batch, unless scales holds a NaN.
+func (c *centring) follow(scales *tensor.Tensor) {
 	if c.seen {
-		b.AdamW(&c.update, scale, kernels.AdamWStep{Step: 1, Momentum: c.momentum})
+		c.env.reduce(c.name+" centre", c.mean)
+		c.env.Backend.AdamW(&c.update, scales, kernels.AdamWStep{Step: 1, Momentum: c.momentum})
 	}
 	c.seen = false
 }
