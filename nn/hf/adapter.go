@@ -199,7 +199,7 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 		t := infoOf(a.src, s)
 		renamed.addPart(name, t, t.Shape, 0, 1)
 	}
-	if err := readParams(renamed, b.Backend, params); err != nil {
+	if err := readParams(renamed, b.Backend, params, false); err != nil {
 		return nil, r, fmt.Errorf("%s: %w", a.Path, err)
 	}
 	if err := subtractStart(b.Backend, v, adapters, a.Config.Start); err != nil {

@@ -9,8 +9,9 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-// Allow relaxes strict loading.
-type Allow struct{ Missing, Unexpected bool }
+// Allow relaxes strict loading: it accepts weights that lack tensors of the model, that hold tensors the model does not
+// have, or that are NaN or infinite.
+type Allow struct{ Missing, Unexpected, NonFinite bool }
 
 // Report says what loading this checkpoint into its own architecture would do. It reads no tensor data.
 func (c *Checkpoint) Report() *Report {
@@ -48,6 +49,9 @@ const viewBytes = 64 << 10
 // file holds in the working type stay where they are, as views of the mapped file, if the backend computes on host
 // memory; all else is read as by Build, and the results have the same bits.
 //
+// Views are not looked at, so that a model starts without its file being read. CheckFinite finds the tensor when
+// features turn out not to be finite.
+//
 // The file may be replaced meanwhile, but must not be written to: Unchanged tells, and tensor.GuardMapped makes an
 // error of what else ends the program when the file is cut off.
 func (c *Checkpoint) BuildViews(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) {
@@ -64,6 +68,23 @@ func (c *Checkpoint) BuildViews(b nn.Builder, allow Allow) (*nn.ViT, *Report, er
 		}
 	}
 	return c.build(b, allow, shown)
+}
+
+// CheckFinite reads all weights of the model and returns an error that names the first tensor that holds a NaN or an
+// infinity.
+func (c *Checkpoint) CheckFinite() error {
+	if err := safetensors.CheckFinite(c); err != nil {
+		return fmt.Errorf("%s: %w", c.Path, err)
+	}
+	return nil
+}
+
+// NameNonFinite adds the tensor that CheckFinite finds, if it finds one, to an error about features.
+func (c *Checkpoint) NameNonFinite(err error) error {
+	if cause := c.CheckFinite(); cause != nil {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
 }
 
 // build makes the model and loads what is not shown.
@@ -112,7 +133,7 @@ func (c *Checkpoint) load(ps *nn.Params, b kernels.Backend, allow Allow, shown m
 			want = append(want, p)
 		}
 	}
-	if err := readParams(c, b, want); err != nil {
+	if err := readParams(c, b, want, allow.NonFinite); err != nil {
 		return r, fmt.Errorf("%s: %w", c.Path, err)
 	}
 	ps.Sync(b)
@@ -122,8 +143,13 @@ func (c *Checkpoint) load(ps *nn.Params, b kernels.Backend, allow Allow, shown m
 // stagingBytes bounds the host memory that parameters pass through on their way to an accelerator.
 const stagingBytes = 64 << 20
 
-// readParams reads straight into parameters that lie in host memory; others go through a bounded staging area.
-func readParams(src safetensors.Source, b kernels.Backend, params []*nn.Param) error {
+// readParams reads straight into parameters that lie in host memory; others go through a bounded staging area. Values
+// that are not finite are an error that names the tensor, unless nonFinite allows them.
+func readParams(src safetensors.Source, b kernels.Backend, params []*nn.Param, nonFinite bool) error {
+	read := safetensors.ReadFinite
+	if nonFinite {
+		read = safetensors.Read
+	}
 	direct := map[string]*tensor.Tensor{}
 	var staged []*nn.Param
 	for _, p := range params {
@@ -133,7 +159,7 @@ func readParams(src safetensors.Source, b kernels.Backend, params []*nn.Param) e
 			staged = append(staged, p)
 		}
 	}
-	if err := safetensors.Read(src, direct); err != nil {
+	if err := read(src, direct); err != nil {
 		return err
 	}
 	for len(staged) > 0 {
@@ -150,7 +176,7 @@ func readParams(src safetensors.Source, b kernels.Backend, params []*nn.Param) e
 			size += v.NumBytes()
 			n++
 		}
-		if err := safetensors.Read(src, host); err != nil {
+		if err := read(src, host); err != nil {
 			return err
 		}
 		for _, p := range staged[:n] {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -268,4 +269,48 @@ func TestViewsWhenTheFileGoes(t *testing.T) {
 		}
 	}()
 	_, _ = run()
+}
+
+// A weight that is not finite is an error of Build. In a view it is found by CheckFinite alone, which names it too.
+func TestViewsThatAreNonFinite(t *testing.T) {
+	const name = "encoder.layer.1.mlp.fc2.weight"
+	dir := wideModel(t, wideDINOv2, safetensors.F32)
+	path := filepath.Join(dir, safetensors.ModelFile)
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []safetensors.Tensor
+	for _, i := range f.Tensors() {
+		x, err := safetensors.ReadTensor(f, i.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i.Name == name {
+			x.Set(x.Len()-1, math.Inf(1))
+		}
+		tensors = append(tensors, safetensors.FromTensor(i.Name, x))
+	}
+	if err := errors.Join(f.Close(), safetensors.WriteFile(path, nil, tensors)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(dir, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := newBuilder(t, false)
+	var bad *safetensors.NonFiniteError
+	if _, _, err := c.Build(b, Allow{}); !errors.As(err, &bad) || bad.Info.Name != name {
+		t.Errorf("Build: %v", err)
+	}
+	if _, _, err := c.Build(b, Allow{NonFinite: true}); err != nil {
+		t.Errorf("Build, allowed: %v", err)
+	}
+	if _, _, err := c.BuildViews(b, Allow{}); err != nil {
+		t.Errorf("BuildViews: %v", err)
+	}
+	if err := c.CheckFinite(); !errors.As(err, &bad) || bad.Info.Name != name || !strings.Contains(err.Error(), dir) {
+		t.Errorf("CheckFinite: %v", err)
+	}
 }

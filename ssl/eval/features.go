@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/loader"
@@ -24,8 +25,16 @@ type Features struct {
 	MeanPatch Set // the mean of the patch tokens after the final norm
 }
 
+// NonFiniteError is the error of an image whose features hold a NaN or an infinity.
+type NonFiniteError struct{ Image int } // in the order of the loader
+
+func (e *NonFiniteError) Error() string {
+	return fmt.Sprintf("the features of image %d hold NaN or infinity", e.Image)
+}
+
 // Extract returns the features of one epoch of the loader, which yields one view an image, unshuffled, and keeps its
-// last short batch. b is what the model was built with; n is the number of images.
+// last short batch. b is what the model was built with; n is the number of images. Features that are not finite are a
+// *NonFiniteError.
 func Extract(ctx context.Context, b nn.Builder, m *nn.ViT, l *loader.Loader, n int) (*Features, error) {
 	d := m.Config.Dim
 	f := &Features{CLS: newSet(n, d), MeanPatch: newSet(n, d)}
@@ -44,6 +53,11 @@ func Extract(ctx context.Context, b nn.Builder, m *nn.ViT, l *loader.Loader, n i
 		copy(f.CLS.Labels[at:], labels)
 		copy(f.MeanPatch.Labels[at:], labels)
 		for ; len(rows) > 0; rows = rows[2*d:] {
+			for _, v := range rows[:2*d] {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					return &NonFiniteError{Image: at}
+				}
+			}
 			copy(f.CLS.X.Rows(at, at+1).F32(), rows[:d])
 			copy(f.MeanPatch.X.Rows(at, at+1).F32(), rows[d:2*d])
 			at++

@@ -153,7 +153,7 @@ func TestMetricsAreCutBackToTheCheckpoint(t *testing.T) {
 	}
 }
 
-func TestNumbersThatAreNotFiniteBecomeNull(t *testing.T) {
+func TestNumbersThatAreNonFiniteBecomeNull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.jsonl")
 	m, err := openMetrics(path, 0)
 	if err != nil {

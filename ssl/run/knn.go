@@ -87,6 +87,9 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 		return nil, "", err
 	}
 	a, err := e.knn(ctx, v, im.train, im.eval, transform)
+	if errors.As(err, new(*eval.NonFiniteError)) {
+		err = model.NameNonFinite(err)
+	}
 	if err == nil {
 		err = model.Unchanged()
 	}

@@ -22,7 +22,9 @@ type Source interface {
 // integers where the types differ. Lengths must agree; shapes are the caller's business. Work is spread over
 // stretches of the data, not over tensors, so one large tensor loads as fast as many small ones; apart from the
 // destinations it needs a scratch buffer per worker.
-func Read(src Source, dst map[string]*tensor.Tensor) error {
+func Read(src Source, dst map[string]*tensor.Tensor) error { return read(src, dst, false) }
+
+func read(src Source, dst map[string]*tensor.Tensor, finite bool) error {
 	var jobs []readJob
 	found := 0
 	for _, t := range src.Tensors() {
@@ -40,7 +42,7 @@ func Read(src Source, dst map[string]*tensor.Tensor) error {
 		}
 		for lo := 0; lo < d.Len(); {
 			hi := stretch(d, lo)
-			jobs = append(jobs, readJob{info: t, dst: d, conv: conv, lo: lo, hi: hi})
+			jobs = append(jobs, readJob{info: t, dst: d, conv: conv, lo: lo, hi: hi, check: finite})
 			lo = hi
 		}
 	}
@@ -94,23 +96,42 @@ func stretch(d *tensor.Tensor, lo int) int {
 
 type readJob struct {
 	info   Info
-	dst    *tensor.Tensor
-	conv   convertFunc // nil: the bytes are the same
-	lo, hi int         // elements
+	dst    *tensor.Tensor // nil: the tensor is only checked
+	conv   convertFunc    // nil: the bytes are the same
+	lo, hi int            // elements
+	check  bool           // whether values that are not finite are an error
 }
 
 func (j readJob) run(src Source, scratch []byte) error {
 	elem := j.info.DType.Bits() / 8
-	if j.conv == nil {
-		return src.Raw(j.info.Name, int64(j.lo)*int64(elem), j.dst.Bytes()[j.lo*elem:j.hi*elem])
+	if j.dst != nil && j.conv == nil {
+		raw := j.dst.Bytes()[j.lo*elem : j.hi*elem]
+		err := src.Raw(j.info.Name, int64(j.lo)*int64(elem), raw)
+		if err == nil && j.check {
+			err = j.checkFinite(j.lo, raw, j.info.DType)
+		}
+		return err
 	}
 	for lo := j.lo; lo < j.hi; lo += len(scratch) / elem {
 		raw := scratch[:min(len(scratch)/elem, j.hi-lo)*elem]
 		if err := src.Raw(j.info.Name, int64(lo)*int64(elem), raw); err != nil {
 			return err
 		}
-		if err := j.conv(j.dst, lo, raw); err != nil {
-			return fmt.Errorf("tensor %q: %w", j.info.Name, err)
+		made, d := raw, j.info.DType
+		if j.dst != nil {
+			if err := j.conv(j.dst, lo, raw); err != nil {
+				return fmt.Errorf("tensor %q: %w", j.info.Name, err)
+			}
+			// The narrower side has what can overflow, and fewer bytes to look at.
+			if size := j.dst.DType().Size(); size < elem {
+				d = Of(j.dst.DType())
+				made = j.dst.Bytes()[lo*size : (lo+len(raw)/elem)*size]
+			}
+		}
+		if j.check {
+			if err := j.checkFinite(lo, made, d); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -130,7 +151,7 @@ func runJobs(src Source, jobs []readJob) error {
 				if i >= len(jobs) {
 					return
 				}
-				if jobs[i].conv != nil && scratch == nil {
+				if (jobs[i].conv != nil || jobs[i].dst == nil) && scratch == nil {
 					scratch = make([]byte, scratchBytes)
 				}
 				if errs[i] = jobs[i].run(src, scratch); errs[i] != nil {

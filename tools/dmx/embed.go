@@ -17,6 +17,7 @@ import (
 	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/nn"
+	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/ssl/durable"
 	"github.com/dino-mx/dmx/ssl/embed"
 	"github.com/dino-mx/dmx/ssl/eval"
@@ -36,7 +37,6 @@ type embedCmd struct {
 	Workers            int     `help:"Goroutines that decode; 0 uses the number of CPUs." default:"0"`
 	Device             string  `help:"Where to compute: auto, cpu, cuda:N or emulated-cuda." default:"auto" predictor:"device"`
 	MaxUnreadableShare float64 `help:"Share of the images, from 0 to 1, that may be unreadable; they are left out and listed." default:"0.01"`
-	AllowNonFinite     bool    `help:"Write features that hold NaN or infinity instead of stopping at the first."`
 	Restart            bool    `help:"Begin anew even if an interrupted run of the same command could be continued."`
 	openFlags
 }
@@ -106,11 +106,11 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	return c.write(ctx, io, &embed.Job{
 		Source: src, View: view, Extractor: e, Out: c.Out, BatchSize: c.BatchSize, Workers: c.Workers,
 		MaxUnreadableShare: c.MaxUnreadableShare, AllowNonFinite: c.AllowNonFinite, Restart: c.Restart, Unchanged: m.Unchanged,
-	})
+	}, m)
 }
 
 // write runs the job and says what became of it.
-func (c *embedCmd) write(ctx context.Context, io streams, job *embed.Job) error {
+func (c *embedCmd) write(ctx context.Context, io streams, job *embed.Job, m *hf.Checkpoint) error {
 	show := newCounter(io.err, job.Source.Len())
 	job.Log, job.Progress = show.log, show.set
 	done, err := job.Run(ctx)
@@ -124,7 +124,7 @@ func (c *embedCmd) write(ctx context.Context, io streams, job *embed.Job) error 
 	case errors.As(err, &unreadable):
 		return fmt.Errorf("--max-unreadable-share: %w", err)
 	case errors.As(err, &nonFinite):
-		return fmt.Errorf("%w; --allow-non-finite writes them all the same", err)
+		return fmt.Errorf("%w; --allow-non-finite writes them all the same", m.NameNonFinite(err))
 	case errors.As(err, new(*embed.OutError)):
 		return fmt.Errorf("--out: %w", err)
 	case err != nil:

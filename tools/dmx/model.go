@@ -42,7 +42,10 @@ func (c *inspectCmd) Run(ctx context.Context, io streams) error {
 	r := m.Report()
 	fmt.Fprintf(io.out, "\n%s\n\n", r.Summary())
 	r.Print(io.out)
-	return r.Err(c.AllowMissing, c.AllowUnexpected)
+	if err := r.Err(c.AllowMissing, c.AllowUnexpected); err != nil || c.AllowNonFinite {
+		return err
+	}
+	return m.CheckFinite()
 }
 
 // describe prints what a model is.
@@ -141,6 +144,11 @@ func (c *convertCmd) Run(ctx context.Context, io streams) error {
 	r := m.Report()
 	if err := r.Err(false, c.AllowUnexpected); err != nil {
 		return fmt.Errorf("%s: %w", m.Path, err)
+	}
+	if !c.AllowNonFinite {
+		if err := m.CheckFinite(); err != nil {
+			return err
+		}
 	}
 	dtype := map[string]safetensors.DType{"f32": safetensors.F32, "f16": safetensors.F16, "bf16": safetensors.BF16}[c.DType]
 	if naming == hf.NamingHF {

@@ -22,6 +22,7 @@ type openFlags struct {
 	Interpolation   string `enum:"default,size,offset,antialias" default:"default" help:"Resampling of positions: size (transformers), offset (Meta's DINO and DINOv2 code) or antialias (timm)."`
 	AllowMissing    bool   `help:"Accept weights that lack tensors of the model; those start at their initial values."`
 	AllowUnexpected bool   `help:"Accept weights with tensors that are not the model's; those are ignored."`
+	AllowNonFinite  bool   `help:"Accept weights and features that are NaN or infinite."`
 }
 
 // open finds a model on disk, in the Hugging Face cache or on the hub.
@@ -46,7 +47,7 @@ func (f *openFlags) options() hf.OpenOptions {
 
 // allow says which differences between the file and the model are accepted.
 func (f *openFlags) allow() hf.Allow {
-	return hf.Allow{Missing: f.AllowMissing, Unexpected: f.AllowUnexpected}
+	return hf.Allow{Missing: f.AllowMissing, Unexpected: f.AllowUnexpected, NonFinite: f.AllowNonFinite}
 }
 
 // fetch turns an id into a folder of the cache and leaves a path as it is.

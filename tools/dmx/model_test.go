@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -255,5 +257,57 @@ func TestDamagedTeacher(t *testing.T) {
 	code, stdout, errOut := dmx(t, "knn", "--checkpoint", folder, "--data", data, "--k", "1")
 	if code != 0 || !strings.Contains(errOut, "taking the older "+older) || !strings.Contains(stdout, older) {
 		t.Errorf("exit code %d: %s%s", code, errOut, stdout)
+	}
+}
+
+// A weight that is not a number is named by every command that reads it.
+func TestNonFiniteWeights(t *testing.T) {
+	images := t.TempDir()
+	for _, split := range []string{"train", "test"} {
+		if err := os.Rename(pictures(t, 6), filepath.Join(images, split)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"encoder.layer.1.norm2.weight", "encoder.layer.0.mlp.fc1.weight"} {
+		model := t.TempDir()
+		if err := os.CopyFS(model, os.DirFS(modelDir+"dinov2")); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(model, "model.safetensors")
+		src, err := safetensors.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tensors []safetensors.Tensor
+		for _, i := range src.Tensors() {
+			x, err := safetensors.ReadTensor(src, i.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i.Name == name {
+				x.Set(3, math.NaN())
+			}
+			tensors = append(tensors, safetensors.FromTensor(i.Name, x))
+		}
+		if err := errors.Join(src.Close(), safetensors.WriteFile(file, map[string]string{"format": "pt"}, tensors)); err != nil {
+			t.Fatal(err)
+		}
+		out := t.TempDir()
+		commands := [][]string{
+			{"model", "inspect", model}, {"model", "convert", model, "--to", "hf", "--out", filepath.Join(out, "m")},
+			{"adapter", "merge", model, modelDir + "peft-dinov2", "--out", filepath.Join(out, "a")},
+			{"embed", "--model", model, "--data", images, "--size", "56", "--out", filepath.Join(out, "o.npy")},
+		}
+		for _, args := range append(commands, []string{"knn", "--checkpoint", model, "--data", images, "--k", "1"}) {
+			code, _, errOut := dmx(t, args...)
+			if code != 1 || !strings.Contains(errOut, `"`+name+`": element 3 of F32`) {
+				t.Errorf("%v: exit code %d: %s", args, code, errOut)
+			}
+		}
+		for _, args := range commands {
+			if code, _, errOut := dmx(t, append(args, "--allow-non-finite")...); code != 0 {
+				t.Errorf("%v --allow-non-finite: exit code %d: %s", args, code, errOut)
+			}
+		}
 	}
 }
