@@ -24,14 +24,6 @@ type Backend struct {
 	versions Versions
 }
 
-// Versions chooses among the versions of a kernel family; 0 takes the fastest that fits, and where the one asked for
-// does not fit, the next lower does the work. Tests run them all.
-type Versions struct {
-	Gemm      int // 1: any types and strides; 2: tensor cores; 3: compute capability 9.0
-	Attention int // 1: any head size; 2: tensor cores
-	Movers    int // of kernels that move bytes: 1: up to four elements an access; 2: 16 bytes, several accesses in flight
-}
-
 var _ kernels.Backend = (*Backend)(nil)
 
 // New makes a backend on a driver, which it owns from then on.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/kernels/cpu"
@@ -24,6 +25,9 @@ type Device struct {
 	DType tensor.DType
 	// Text describes the device for the log.
 	Text string
+	// Checks are the outcomes of the check of a GPU's kernels, CheckTime its duration. The CPU's are not checked.
+	Checks    []Check
+	CheckTime time.Duration
 
 	peak   func() float64
 	memory func() (used, total uint64) // nil where the backend's memory is the process's
@@ -64,7 +68,7 @@ func Open(name string) (*Device, error) {
 		d.DType = tensor.BF16
 		return d, nil
 	case name == "emulated-cuda":
-		return CUDA(ptx.NewDriver(emulatedMemory, 1)), nil
+		return openCUDA(ptx.NewDriver(emulatedMemory, 1))
 	case name == "cuda":
 		return openGPU(0)
 	case strings.HasPrefix(name, "cuda:"):
@@ -86,10 +90,20 @@ func openGPU(index int) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--device cuda:%d: %w", index, err)
 	}
-	return CUDA(d), nil
+	return openCUDA(d)
 }
 
-// CUDA returns the device behind a driver, real or emulated, which it owns from then on.
+// openCUDA opens the device behind a driver for work: only if its kernels give the right results.
+func openCUDA(d gpu.Driver) (*Device, error) {
+	out := CUDA(d)
+	if err := out.check(out.Backend.(*cuda.Backend)); err != nil {
+		out.Close()
+		return nil, err
+	}
+	return out, nil
+}
+
+// CUDA returns the device behind a driver, real or emulated, which it owns from then on. Its kernels are not checked.
 func CUDA(d gpu.Driver) *Device {
 	b := cuda.New(d, cuda.Versions{})
 	if os.Getenv("DMX_CUDA_SYNC") == "1" {

@@ -90,3 +90,21 @@ func TestByHalving(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Named rows run in the order of their names, aligned, and a row that the table does not have is a programming error.
+func TestAnswers(t *testing.T) {
+	names := []RowName{
+		{"Gemm", "cube/NT/7x7x7", tensor.F32}, {"AdamW", "3 entries/step 2", tensor.BF16}, {"Gemm", "cube/NN/1x1x1", tensor.BF16},
+	}
+	for i, c := range Answers(ref.New(), names) {
+		if got := (RowName{c.Op, c.Row, names[i].Type}); got != names[i] || c.Type != names[i].Type.String() || c.Err != nil {
+			t.Errorf("%d: %+v, want %v", i, c, names[i])
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a row that does not exist is run")
+		}
+	}()
+	Answers(ref.New(), []RowName{{"Gemm", "cube", tensor.F32}})
+}

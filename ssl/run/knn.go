@@ -76,6 +76,9 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 		return nil, "", err
 	}
 	defer d.Close()
+	for _, w := range d.Warnings() {
+		o.Log("WARNING", w)
+	}
 	v, _, err := model.BuildViews(nn.Builder{Backend: d.Backend, DType: d.DType}, o.Allow)
 	if err != nil {
 		return nil, "", fmt.Errorf("--checkpoint: %w", err)

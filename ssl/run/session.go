@@ -94,6 +94,7 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 		return nil, err
 	}
 	s.backend = s.device.Backend
+	im.warnings = append(im.warnings, s.device.Warnings()...)
 	var note string
 	if s.device.DType, note, err = precision(c.Distribution.MixedPrecision, s.device.DType); err != nil {
 		return nil, err

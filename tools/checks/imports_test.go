@@ -30,7 +30,7 @@ var house = []room{
 	{"kernels/cuda/queue", []string{"tensor", "kernels/cuda/gpu"}},
 	{"kernels/cuda", []string{"tensor", "kernels", "kernels/cuda/gpu", "kernels/cuda/queue"}},
 	{"kernels/ptx", []string{"tensor", "kernels", "kernels/cuda/gpu"}},
-	{"kernels/device", []string{"tensor", "kernels", "kernels/cpu", "kernels/cuda", "kernels/cuda/driver", "kernels/cuda/gpu", "kernels/ptx"}},
+	{"kernels/device", []string{"tensor", "kernels", "kernels/cpu", "kernels/cuda", "kernels/cuda/driver", "kernels/cuda/gpu", "kernels/ptx", "kernels/optest"}},
 	{"kernels/cpu", []string{"tensor", "kernels"}},
 	{"kernels/ref", []string{"tensor", "kernels"}},
 	{"kernels/optest", []string{"tensor", "kernels", "kernels/ref"}},

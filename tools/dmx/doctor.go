@@ -14,6 +14,7 @@ import (
 	"github.com/dino-mx/dmx/kernels/cpu/gemm"
 	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/cuda/driver"
+	"github.com/dino-mx/dmx/kernels/device"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -42,8 +43,39 @@ func (doctorCmd) Run(io streams) error {
 	line("peak", "%.0f GFLOP/s on %d threads (32-bit multiply-add loop, measured)", peak, threads)
 	rate := gemmRate(b)
 	line("gemm", "%.0f GFLOP/s, %.0f %% of the peak (1576 x 384 x 1536, measured)", rate, 100*rate/peak)
-	line("gpu", "%s", gpu())
+	n, err := driver.Count()
+	if err != nil {
+		line("gpu", "not used: %v", err)
+		return nil
+	}
+	for i := range n {
+		line("gpu", "%s", gpu(i))
+		checkDevice(line, fmt.Sprintf("cuda:%d", i))
+	}
 	return nil
+}
+
+// checkDevice opens a device for work, which compares its kernels with the oracle, and prints the outcome of each
+// kernel family.
+func checkDevice(line func(name, format string, args ...any), name string) {
+	d, err := device.Open(name)
+	if err != nil {
+		line("check", "%v", err)
+		return
+	}
+	defer d.Close()
+	calls := 0
+	for i := range d.Checks {
+		c := &d.Checks[i]
+		calls += c.Calls
+		version := ""
+		if c.Version > 0 {
+			version = fmt.Sprintf("version %d", c.Version)
+		}
+		line("check", "%-26s %-10s %3d calls  %s", c.Family, version, c.Calls, c)
+	}
+	line("check", "%s: %d calls compared with the CPU in %.2f s, the loading of kernels included",
+		name, calls, d.CheckTime.Seconds())
 }
 
 func cpuName() string {
@@ -92,28 +124,21 @@ func gemmRate(b *cpu.Backend) float64 {
 	return best
 }
 
-// gpu says what the NVIDIA driver shows, or why this program cannot use a GPU.
-func gpu() string {
-	n, err := driver.Count()
+// gpu says what the NVIDIA driver shows of a GPU, or why this program cannot use it.
+func gpu(index int) string {
+	d, err := driver.Open(index)
 	if err != nil {
-		return "not used: " + err.Error()
+		return err.Error()
 	}
-	var found []string
-	for i := range n {
-		d, err := driver.Open(i)
-		if err != nil {
-			found = append(found, err.Error())
-			continue
-		}
-		info := d.Info()
-		free, total := d.Memory()
-		found = append(found, fmt.Sprintf("cuda:%d %s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GiB free, driver for CUDA %d.%d, kernels from %s PTX", i, info.Name,
-			info.Major, info.Minor, info.SMs, gib(uint64(free)), gib(uint64(total)), info.DriverVersion/1000, info.DriverVersion%1000/10, strings.Join(cuda.Targets(info), " and ")))
-		if err := d.Close(); err != nil {
-			found = append(found, err.Error())
-		}
+	info := d.Info()
+	free, total := d.Memory()
+	text := fmt.Sprintf("cuda:%d %s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GiB free, "+
+		"driver for CUDA %d.%d, kernels from %s PTX", index, info.Name, info.Major, info.Minor, info.SMs, gib(uint64(free)),
+		gib(uint64(total)), info.DriverVersion/1000, info.DriverVersion%1000/10, strings.Join(cuda.Targets(info), " and "))
+	if err := d.Close(); err != nil {
+		text += "; " + err.Error()
 	}
-	return strings.Join(found, "; ")
+	return text
 }
 
 func gib(bytes uint64) float64 { return float64(bytes) / (1 << 30) }

@@ -84,6 +84,9 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 		return err
 	}
 	defer d.Close()
+	for _, w := range d.Warnings() {
+		fmt.Fprintln(io.err, w)
+	}
 	b := nn.Builder{Backend: d.Backend, DType: d.DType}
 	v, _, err := m.BuildViews(b, c.allow())
 	if err != nil {
