@@ -69,6 +69,7 @@ type branchInput struct {
 	index *tensor.Tensor // RoPE rows of the tokens
 	scale *tensor.Tensor // [rows] drop-path factor, or nil
 	pick  *autograd.RowMap
+	skip  bool // no crop takes the branch; pick is all rows
 }
 
 // blockInput is what a block needs beside the tokens.
@@ -103,6 +104,9 @@ func (b *Block) forward(t *autograd.Tape, x *autograd.Var, in blockInput) *autog
 // branch runs fn on the picked rows and adds the result to x.
 func (b *Block) branch(t *autograd.Tape, x *autograd.Var, in branchInput, fn func(*autograd.Var, Epilogue) *autograd.Var) *autograd.Var {
 	part := t.Gather(x, *in.pick)
+	if in.skip {
+		return part
+	}
 	y := fn(part, Epilogue{RowScale: in.scale})
 	t.Release(part)
 	z := t.ScatterAdd(x, y, *in.pick)

@@ -16,6 +16,10 @@ type Group struct {
 	// Keys name the crops to the random streams of drop path, so that a crop draws the same wherever it lies in
 	// a batch. nil counts the crops of the forward pass from 0.
 	Keys []uint32
+	// Whole lists the keys of all crops of the training step that this group is a part of, in any order, Keys among them.
+	// Drop path by subset chooses among these, so that the parts of a step together keep the crops that one pass over all
+	// of them would. nil when the group is all there is.
+	Whole []uint32
 }
 
 // GroupLayout is where one group lies in the packed token matrix.

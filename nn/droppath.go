@@ -163,19 +163,46 @@ func (in *passInputs) dropScales(branch int, p float64, rows []int32) {
 	}
 }
 
-// subset draws the crops of every group that a branch runs on: max(int(B·(1-p)), 1) of B, in their order.
+// own turns positions in the list of a step's keys into the positions that group gi has of these crops.
+func (in *passInputs) own(gi int, picked []int) []int {
+	at := make(map[uint32]int, in.l.Groups[gi].Batch)
+	for i := range in.l.Groups[gi].Batch {
+		at[in.key(gi, i)] = i
+	}
+	out := picked[:0]
+	for _, i := range picked {
+		if j, ok := at[in.groups[gi].Whole[i]]; ok {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// subset draws the crops of every group that a branch runs on: max(int(B·(1-p)), 1) of the B of the step, in their
+// order. There may be none of a part of a step.
 func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bool) {
 	l, s := in.l, &in.v.scratch
 	s.rows, s.scales, s.index, s.starts = s.rows[:0], s.scales[:0], s.index[:0], s.starts[:0]
 	longest := 0
 	for gi := range l.Groups {
 		q := &l.Groups[gi]
-		keep := max(int(float64(q.Batch)*(1-p)), 1)
+		whole := in.groups[gi].Whole
+		total := q.Batch
+		if whole != nil {
+			total = len(whole)
+		}
+		keep := max(int(float64(total)*(1-p)), 1)
 		// Ranking crops by their own draw picks a subset that does not depend on the order of the batch.
 		s.perm, s.draws = s.perm[:0], s.draws[:0]
-		for i := 0; i < q.Batch; i++ {
+		for i := range total {
+			key := uint32(0)
+			if whole != nil {
+				key = whole[i]
+			} else {
+				key = in.key(gi, i)
+			}
 			s.perm = append(s.perm, i)
-			s.draws = append(s.draws, in.uniform(in.key(gi, i), branch))
+			s.draws = append(s.draws, in.uniform(key, branch))
 		}
 		slices.SortStableFunc(s.perm, func(a, b int) int {
 			switch {
@@ -187,6 +214,9 @@ func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bo
 			return 0
 		})
 		picked := s.perm[:keep]
+		if whole != nil {
+			picked = in.own(gi, picked)
+		}
 		slices.Sort(picked)
 		n := l.Prefix + q.Patches()
 		for _, i := range picked {
@@ -194,9 +224,17 @@ func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bo
 			longest = max(longest, n)
 			for j := 0; j < n; j++ {
 				s.rows = append(s.rows, int32(q.FirstToken+i*n+j))
-				s.scales = append(s.scales, float32(float64(q.Batch)/float64(keep)))
+				s.scales = append(s.scales, float32(float64(total)/float64(keep)))
 			}
 		}
+	}
+	if len(s.rows) == 0 {
+		// Every crop of this part of a step skips the branch: all rows are copied as they are.
+		for r := range l.Tokens {
+			s.rows = append(s.rows, int32(r))
+		}
+		b.pick, b.skip = in.v.rowMap(in.t, l, s.rows), true
+		return
 	}
 	b.pick = in.v.rowMap(in.t, l, s.rows)
 	b.scale = kernels.FromHostIn(in.t.A, in.v.backend, tensor.FromF32(s.scales, len(s.scales)))

@@ -171,7 +171,7 @@ func (a *Adapter) forward(t *autograd.Tape, x, y, gamma *autograd.Var, rows *ten
 	}
 	in := x
 	if d.Train && a.Dropout > 0 {
-		in = t.Dropout(x, a.Dropout, d.Seed^uint64(loraPurpose+a.id)<<32, d.Step)
+		in = t.Dropout(x, a.Dropout, d.Seed^uint64(loraPurpose+a.id)<<32^uint64(d.Part), d.Step)
 	}
 	t.LowRank(autograd.LowRank{
 		Y: y, X: in, A: a.A.Var, B: a.B.Var, Col: a.Lo, Scale: a.Scale, Gamma: gamma, RowScale: rows,

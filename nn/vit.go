@@ -113,6 +113,9 @@ type Draw struct {
 	Train bool
 	Seed  uint64
 	Step  uint32
+	// Part numbers the parts of a training step, which draw adapter dropout apart from each other. Drop path goes by the
+	// keys of crops, and rotary augmentation is the same for all parts.
+	Part uint32
 }
 
 // Output is the result of a forward pass.

@@ -11,9 +11,6 @@ import (
 // host memory and are not changed; they must stay as they are until Step returns.
 type Batch struct {
 	Views []*tensor.Tensor
-	// Samples numbers the images of the data set. It keys the draws of drop path, so that they follow an image
-	// wherever it lies in a batch.
-	Samples []uint32
 	// Measure has the results of this step read back whatever Settings.MeasureEvery says.
 	Measure bool
 }
@@ -29,9 +26,6 @@ func (b Batch) check(s *Settings) error {
 		if x == nil || x.DType() != tensor.F32 || !x.Shape().Equal(shape) {
 			return fmt.Errorf("batch: view %s is %v; the trainer was made for f32%s", v.Name, x, shape)
 		}
-	}
-	if len(b.Samples) != s.Batch {
-		return fmt.Errorf("batch: %d sample numbers for %d images", len(b.Samples), s.Batch)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/ssl/loss"
 	"github.com/dino-mx/dmx/ssl/mask"
@@ -50,9 +51,7 @@ func (t *Trainer) makeDraw() error {
 		m := &d.micro[j]
 		m.at = j * b
 		m.place = loss.Place{First: s.Ranks.Index*s.Batch + j*b, Images: b, Total: s.total()}
-		for _, v := range s.Views {
-			m.groups = append(m.groups, nn.Group{Keys: make([]uint32, v.Count*b)})
-		}
+		m.setKeys(s)
 		most := min(d.most, globals*b*cells)
 		m.rows = make([]int32, 0, len(t.plan.studentCLS)+most)
 		if d.most > 0 {
@@ -64,8 +63,9 @@ func (t *Trainer) makeDraw() error {
 	return nil
 }
 
-// drawStep draws masks and the keys of drop path for a step.
-func (t *Trainer) drawStep(samples []uint32) {
+// drawStep draws the masks of a step. They are drawn for the global crops of all processes, and depend on a crop's place
+// among these alone: parts of a step, and processes, see what one pass over the whole batch would.
+func (t *Trainer) drawStep() {
 	d, s := &t.draw, &t.Settings
 	if d.most > 0 {
 		d.masks.Fill(d.mask, s.globalView().Count*s.total(), s.Seed, uint32(t.steps))
@@ -79,7 +79,6 @@ func (t *Trainer) drawStep(samples []uint32) {
 	next := 0
 	for j := range d.micro {
 		m := &d.micro[j]
-		m.setKeys(s, samples)
 		m.rows = append(m.rows[:0], t.plan.studentCLS...)
 		m.lo = next
 		if d.most > 0 {
@@ -92,16 +91,24 @@ func (t *Trainer) drawStep(samples []uint32) {
 	}
 }
 
-// setKeys names every crop to the streams of drop path by its image and view.
-func (m *microBatch) setKeys(s *Settings, samples []uint32) {
+// setKeys names every crop to the streams of drop path by the place of its image in the batch of all processes, and its
+// view. The streams change with the step.
+func (m *microBatch) setKeys(s *Settings) {
 	views, first := uint32(s.crops()), uint32(0)
-	b := m.place.Images
-	for g, v := range s.Views {
-		for i, n := range samples[m.at : m.at+b] {
-			for c := range v.Count {
-				m.groups[g].Keys[c*b+i] = n*views + first + uint32(c)
+	keys := func(v data.ViewSpec, from, images int) (list []uint32) {
+		for c := range v.Count {
+			for i := range images {
+				list = append(list, uint32(from+i)*views+first+uint32(c))
 			}
 		}
+		return list
+	}
+	for _, v := range s.Views {
+		g := nn.Group{Keys: keys(v, m.place.First, m.place.Images)}
+		if !m.place.Whole() {
+			g.Whole = keys(v, 0, m.place.Total)
+		}
+		m.groups = append(m.groups, g)
 		first += uint32(v.Count)
 	}
 }

@@ -179,7 +179,6 @@ func TestTrajectoriesAgainstReference(t *testing.T) {
 							convert(wave(fmt.Sprintf("globals %d", step), 8, 1, 8, 8), tensor.F32),
 							convert(wave(fmt.Sprintf("locals %d", step), 8, 1, 4, 4), tensor.F32),
 						},
-						Samples: []uint32{0, 1, 2, 3},
 					}
 					m, err := tr.Step(b)
 					if err != nil {

@@ -93,7 +93,7 @@ func evaluate(tr *Trainer, batch Batch) {
 	r := rates{teacherTemp: 0.2}
 	m := &tr.draw.micro[0]
 	tr.load(m, batch)
-	tr.begin(batch, nil)
+	tr.begin(nil)
 	tr.teach(m, nil)
 	tr.prepare(r)
 	tr.forward(m, r, nil)

@@ -16,7 +16,7 @@ func (t *Trainer) learn(m *microBatch, r rates, watched *loss.Observation) {
 func (t *Trainer) forward(m *microBatch, r rates, watched *loss.Observation) {
 	tape, net := t.tape, t.Student
 	in := loss.Inputs{
-		Tape: tape, Place: m.place, First: m.at == 0, Step: t.lossStep(r), Masked: t.draw.masked, Counts: m.counts, Observe: watched,
+		Tape: tape, Place: m.place, First: m.at == 0, Step: t.lossStep(r), Counts: m.counts, Observe: watched,
 		TeacherCLS: t.teacherCLS(m.at*t.env.Globals, (m.at+m.place.Images)*t.env.Globals),
 	}
 	if t.targets.masked != nil {
@@ -28,7 +28,7 @@ func (t *Trainer) forward(m *microBatch, r rates, watched *loss.Observation) {
 	reads := t.reads().Student
 	// Patches are read where there is something to compare them with.
 	whole := reads&loss.Patches != 0 && (t.snapshot == nil || in.Snapshot != nil)
-	o := nn.Options{Rows: m.rows, Checkpoint: t.Settings.Recompute, Draw: t.randomness()}
+	o := nn.Options{Rows: m.rows, Checkpoint: t.Settings.Recompute, Draw: t.randomness(m)}
 	if whole {
 		o.Rows = nil
 	}

@@ -139,6 +139,43 @@ func TestReplayedSteps(t *testing.T) {
 	}
 }
 
+// Steps in parts, on a device that does everything as late as it may, give the bits of steps whose operations are
+// submitted one by one.
+func TestReplayedMicroBatches(t *testing.T) {
+	if testing.Short() {
+		t.Skip("interprets kernels")
+	}
+	s := micro()
+	s.Batch, s.MicroBatches, s.Views = 2, 2, MultiCrop(8, 1, 4)
+	s.Watch.Every, s.MeasureEvery = 0, 8
+	s.Backbone.Depth = 1
+	s.Targets.Sinkhorn = true
+	const steps = 3
+	plain, err := NewTrainer(onebyone{cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{})}, tensor.BF16, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, err := NewTrainer(cuda.New(drivertest.NewLate(ptx.NewDriver(1<<28, 1), 5), cuda.Versions{}), tensor.BF16, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range steps {
+		if _, err := plain.Step(batches(&s, i)); err != nil {
+			t.Fatal(err)
+		}
+		batch := batches(&s, i)
+		if err := late.Stage(batch); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := late.Step(batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(weights(t, plain), weights(t, late)); diff != "" {
+		t.Errorf("weights (-one by one +replayed):\n%s", diff)
+	}
+}
+
 var large = flag.Bool("large", false, "count the calls and the memory of DINOv2 steps of ViT-S/14 and ViT-B/14")
 
 // dinov2 is a DINOv2 step as bench/gpu measures it: 2 x 224 + 8 x 98 pixels, patches of 14.
@@ -172,7 +209,7 @@ func TestDeviceMemoryAndCalls(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			batch := Batch{Samples: make([]uint32, s.Batch)}
+			var batch Batch
 			fed := 0
 			for _, v := range s.Views {
 				batch.Views = append(batch.Views, tensor.Zeros(tensor.F32, v.Count*s.Batch, 3, v.Height, v.Width))

@@ -93,7 +93,7 @@ func (t *Trainer) gradients(batch Batch, r rates, watched *loss.Observation) (sq
 		t.submit(func() {
 			m := &micro[0]
 			t.load(m, batch)
-			t.begin(batch, watched)
+			t.begin(watched)
 			t.teach(m, watched)
 			t.prepare(r)
 			t.learn(m, r, watched)
@@ -102,13 +102,13 @@ func (t *Trainer) gradients(batch Batch, r rates, watched *loss.Observation) (sq
 		return squares
 	}
 	phase := func(m *microBatch, f func(m *microBatch)) {
+		t.reset()
 		t.submit(func() {
 			t.load(m, batch)
 			f(m)
 		})
-		t.reset()
 	}
-	t.begin(batch, watched)
+	t.begin(watched)
 	for j := range micro {
 		phase(&micro[j], func(m *microBatch) {
 			t.teach(m, watched)
@@ -117,8 +117,8 @@ func (t *Trainer) gradients(batch Batch, r rates, watched *loss.Observation) (sq
 			}
 		})
 	}
-	t.submit(func() { t.prepare(r) })
 	t.reset()
+	t.submit(func() { t.prepare(r) })
 	for j := range micro {
 		phase(&micro[j], func(m *microBatch) { t.learn(m, r, watched) })
 	}
@@ -127,8 +127,8 @@ func (t *Trainer) gradients(batch Batch, r rates, watched *loss.Observation) (sq
 }
 
 // begin draws what is random in a step, and starts gradients, losses and observation at nothing.
-func (t *Trainer) begin(batch Batch, watched *loss.Observation) {
-	t.drawStep(batch.Samples)
+func (t *Trainer) begin(watched *loss.Observation) {
+	t.drawStep()
 	for _, p := range t.Student.parts() {
 		p.params.ZeroGrad()
 	}

@@ -81,16 +81,17 @@ func (t *Trainer) teach(m *microBatch, watched *loss.Observation) {
 func (t *Trainer) survey(m *microBatch) {
 	tape, n := t.tape, len(t.plan.teacherCLS)
 	tape.NoGrad(func() {
-		o := nn.Options{Rows: t.plan.teacherCLS, Draw: t.randomness()}
+		o := nn.Options{Rows: t.plan.teacherCLS, Draw: t.randomness(m)}
 		tokens := t.Student.Backbone.Forward(tape, t.plan.survey, m.groups[:1], o).Tokens
 		t.backend.Copy(t.targets.student.Rows(m.at*t.env.Globals, m.at*t.env.Globals+n), tokens.Value)
 		tape.Release(tokens)
 	})
 }
 
-// randomness keys the student's random draws of this step.
-func (t *Trainer) randomness() nn.Draw {
-	return nn.Draw{Train: true, Seed: t.Settings.Seed, Step: uint32(t.steps)}
+// randomness keys the student's random draws for a micro-batch of this step.
+func (t *Trainer) randomness(m *microBatch) nn.Draw {
+	part := m.place.First / m.place.Images
+	return nn.Draw{Train: true, Seed: t.Settings.Seed, Step: uint32(t.steps), Part: uint32(part)}
 }
 
 // prepare has every term form what depends on all images of the step, and takes the snapshot when it is due.

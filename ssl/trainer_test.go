@@ -49,9 +49,6 @@ func batches(s *Settings, step int) Batch {
 	for i, v := range s.Views {
 		b.Views = append(b.Views, draw(v.Count*s.Batch, v.Height, uint32(i)))
 	}
-	for i := range s.Batch {
-		b.Samples = append(b.Samples, uint32(step*s.Batch+i))
-	}
 	return b
 }
 

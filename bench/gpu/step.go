@@ -80,9 +80,6 @@ func (m model) noise(memory tensor.Allocator) (b ssl.Batch, err error) {
 		return x
 	}
 	b = ssl.Batch{Views: []*tensor.Tensor{draw(2*m.batch, m.global), draw(m.locals*m.batch, m.local)}}
-	for i := range m.batch {
-		b.Samples = append(b.Samples, uint32(i))
-	}
 	return b, err
 }
 

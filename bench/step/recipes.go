@@ -55,8 +55,5 @@ func noise(s *ssl.Settings) ssl.Batch {
 	for _, v := range s.Views {
 		b.Views = append(b.Views, draw(v.Count*s.Batch, v.Height))
 	}
-	for i := range s.Batch {
-		b.Samples = append(b.Samples, uint32(i))
-	}
 	return b
 }

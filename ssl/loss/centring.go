@@ -38,6 +38,7 @@ type centring struct {
 	sums     *tensor.Tensor // [K]: column sums (Sinkhorn-Knopp)
 	zeros    *tensor.Tensor // i32 [rows of a step]: the index that repeats one number (Sinkhorn-Knopp)
 	update   kernels.ParamTable
+	total    int  // rows of the step of all processes
 	seen     bool // mean holds rows of a step that the centre does not
 }
 
@@ -110,21 +111,23 @@ func (c *centring) prepare(z *teacherLogits, lse *tensor.Tensor, invTemp float64
 	t.A.Free(total)
 }
 
-// finish makes the log-sum-exp of the targets of one chunk of logits x, and adds the chunk to the mean of the total rows
-// of the step.
-func (c *centring) finish(t *autograd.Tape, x, lse *tensor.Tensor, invTemp float64, add bool, total int) {
+// finish makes the log-sum-exp of the targets of one chunk of logits x, and adds the chunk to the mean of the step.
+func (c *centring) finish(t *autograd.Tape, x, lse *tensor.Tensor, invTemp float64) {
 	t.B.RowLogSumExp(lse, x, c.centre, invTemp)
 	if !c.sinkhorn {
-		t.B.ColSum(c.mean, x, 1/float64(total), add)
+		t.B.ColSum(c.mean, x, 1/float64(c.total), c.seen)
 		c.seen = true
 	}
 }
 
 // follow moves the centre towards the mean of the step's batch, unless scales holds a NaN.
 func (c *centring) follow(scales *tensor.Tensor) {
-	if c.seen {
-		c.env.reduce(c.name+" centre", c.mean)
-		c.env.Backend.AdamW(&c.update, scales, kernels.AdamWStep{Step: 1, Momentum: c.momentum})
+	if c.sinkhorn || c.total == 0 {
+		return
 	}
-	c.seen = false
+	if !c.seen {
+		c.env.Backend.Fill(c.mean, 0) // all rows are those of other processes
+	}
+	c.env.reduce(c.name+" centre", c.mean)
+	c.env.Backend.AdamW(&c.update, scales, kernels.AdamWStep{Step: 1, Momentum: c.momentum})
 }

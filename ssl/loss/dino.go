@@ -45,7 +45,9 @@ func (d *dino) Parts() []Part {
 
 func (d *dino) Reads() Reads { return Reads{Student: CLSHead, Teacher: CLSHead} }
 
-func (d *dino) Prepare(b *Batch) { d.loss.prepare(b.Tape, b.CLSHead, 1/b.Step.TeacherTemp) }
+func (d *dino) Prepare(b *Batch) {
+	d.loss.prepare(b.Tape, b.CLSHead, 1/b.Step.TeacherTemp, d.env.Total*d.env.Globals)
+}
 
 // pairWeight is the weight of one pair.
 func (d *dino) pairWeight(step int) float64 {
@@ -68,7 +70,6 @@ func (d *dino) Backward(in *Inputs) {
 		Student: in.CLSHead.Features.Value, DStudent: df, Add: acc, Prototypes: in.CLSHead.Prototypes,
 		Teacher: in.TeacherCLS.Features, TeacherW: in.TeacherCLS.Prototypes(), Weights: d.weights, Loss: loss,
 		STemp: d.Targets.StudentTemp, TTemp: in.Step.TeacherTemp, Observed: in.Observe,
-		Total: d.env.Total * d.env.Globals,
 	})
 	parts := t.A.New(d.env.Stat, pairs)
 	t.B.ColSum(parts, loss.Reshape(in.Place.Images, pairs), 1, false)

@@ -191,10 +191,10 @@ func TestLossesAgainstReference(t *testing.T) {
 					ds := tensor.Zeros(e.dtype, units*u.students, width)
 					loss := tensor.Zeros(e.dtype, units, u.count())
 					teacher, prototypes := as(waveUnit("teacher", units*u.teachers, width)), as(wave("teacher prototypes", k, width))
-					p.prepare(tape, TeacherHead{teacher, func() *tensor.Tensor { return prototypes }}, 1/temp)
+					p.prepare(tape, TeacherHead{teacher, func() *tensor.Tensor { return prototypes }}, 1/temp, units*u.teachers)
 					p.run(tape, prototypeInputs{
 						Student: as(waveUnit("student", units*u.students, width)), DStudent: ds, Prototypes: w,
-						Teacher: teacher, TeacherW: prototypes, Total: units * u.teachers,
+						Teacher: teacher, TeacherW: prototypes,
 						Weights: as(weights), Loss: loss.Reshape(units * u.count()), STemp: 0.1, TTemp: temp,
 					})
 					one := tensor.Zeros(e.dtype, 1)
@@ -258,11 +258,11 @@ func TestLogitsMemory(t *testing.T) {
 		tape := nn.Builder{Backend: b, DType: tensor.F32, Train: true}.NewTape()
 		unit := func(name string, n int) *tensor.Tensor { return convert(waveUnit(name, n, width), tensor.F32) }
 		teacher, prototypes := unit("t", units), unit("v", k)
-		p.prepare(tape, TeacherHead{teacher, func() *tensor.Tensor { return prototypes }}, 1/.05)
+		p.prepare(tape, TeacherHead{teacher, func() *tensor.Tensor { return prototypes }}, 1/.05, units)
 		p.run(tape, prototypeInputs{
 			Student: unit("s", units), DStudent: tensor.Zeros(tensor.F32, units, width),
 			Prototypes: autograd.NewParam(unit("w", k), tensor.Zeros(tensor.F32, k, width)),
-			Teacher:    teacher, TeacherW: prototypes, Total: units,
+			Teacher:    teacher, TeacherW: prototypes,
 			Weights: tensor.Zeros(tensor.F32, units), Loss: tensor.Zeros(tensor.F32, units), STemp: .1, TTemp: .05,
 		})
 		most := 2*8*k*4 + (units+8)*4 + k*4 + 5*256 // logits of both sides, row statistics, column sums, rounding

@@ -34,7 +34,9 @@ func (s *ibot) Parts() []Part { return []Part{{"ibot", "iBOT loss"}} }
 
 func (s *ibot) Reads() Reads { return Reads{Student: MaskedHead, Teacher: MaskedHead} }
 
-func (s *ibot) Prepare(b *Batch) { s.loss.prepare(b.Tape, b.MaskedHead, 1/b.Step.TeacherTemp) }
+func (s *ibot) Prepare(b *Batch) {
+	s.loss.prepare(b.Tape, b.MaskedHead, 1/b.Step.TeacherTemp, b.Masked)
+}
 
 func (s *ibot) Backward(in *Inputs) {
 	weight, crops, n := s.Weight.At(in.Step.Index), float64(s.env.Globals*s.env.Total), 0
@@ -54,7 +56,7 @@ func (s *ibot) Backward(in *Inputs) {
 	s.loss.run(t, prototypeInputs{
 		Student: in.MaskedHead.Features.Value, DStudent: df, Add: acc, Prototypes: in.MaskedHead.Prototypes,
 		Teacher: in.TeacherMasked.Features, TeacherW: in.TeacherMasked.Prototypes(), Weights: weights, Loss: loss,
-		STemp: s.Targets.StudentTemp, TTemp: in.Step.TeacherTemp, Total: in.Masked,
+		STemp: s.Targets.StudentTemp, TTemp: in.Step.TeacherTemp,
 	})
 	t.B.Sum(in.Loss, loss, 1, true)
 	t.A.Free(loss)

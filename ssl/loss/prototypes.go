@@ -116,10 +116,6 @@ type prototypeInputs struct {
 	STemp    float64
 	TTemp    float64
 	Observed *Observation // nil when nobody watches
-	// Total is the number of teacher rows of the step of all processes, for the mean of their logits.
-	Total int
-	// Mean adds to the mean of the teacher's logits, which an earlier micro-batch of the step has begun.
-	Mean bool
 }
 
 // run evaluates the loss, adds the gradients, and adds to the mean of the teacher's logits in centring.mean.
@@ -142,7 +138,7 @@ func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
 		rows := n * u.students
 		ts := z.chunk(lo, hi)
 		lse := tlse.Rows(lo*u.teachers, hi*u.teachers)
-		p.centring.finish(t, ts, lse, tInv, in.Mean || lo > 0, in.Total)
+		p.centring.finish(t, ts, lse, tInv)
 		f := in.Student.Rows(lo*u.students, hi*u.students)
 		ss, sl := s.Rows(0, rows), slse.Rows(0, rows)
 		bk.Gemm(kernels.Gemm{M: rows, N: p.k, K: width, Out: ss, A: f, B: in.Prototypes.Value, TransB: true})
@@ -174,8 +170,9 @@ func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
 	t.A.Free(s)
 }
 
-// prepare forms the targets of the whole batch from all of the teacher's rows.
-func (p *prototypeLoss) prepare(t *autograd.Tape, head TeacherHead, invTemp float64) {
+// prepare forms the targets of the whole batch from all of the teacher's rows; total is their number in all processes.
+func (p *prototypeLoss) prepare(t *autograd.Tape, head TeacherHead, invTemp float64, total int) {
+	p.centring.seen, p.centring.total = false, total
 	if !p.centring.sinkhorn || head.Features.Dim(0) == 0 {
 		return
 	}

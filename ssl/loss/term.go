@@ -160,9 +160,8 @@ type Inputs struct {
 	Place Place
 	First bool // this is the first micro-batch of the step
 	Step  Step
-	// Masked is the number of masked patches of the step of all processes, Counts that of each global crop here: the
-	// first global crop of every image, then the second.
-	Masked int
+	// Counts is the number of masked patches of each global crop here: of the first global crop of every image, then of
+	// the second.
 	Counts []int32
 
 	CLS, Tokens, Patches *autograd.Var // of the student's backbone: Tokens are those of the masked patches

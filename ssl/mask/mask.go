@@ -1,8 +1,10 @@
 // Package mask decides which patches of the global crops the student does not see: the block-wise masking of
 // BEiT as DINOv2 and DINOv3 run it, and plain random masking.
 //
-// Masks are a function of (seed, step, crop): they do not depend on threads or ranks. The package knows nothing of
-// models or tensors.
+// Masks are a function of (seed, step, crop), with crops numbered through the batch of all processes, and of how many crops
+// that batch has: which of them get a mask, and what share of each, is drawn for the batch as a whole. So they do not
+// depend on threads, on ranks, or on the parts that a batch passes through a network in. The package knows nothing of models
+// or tensors.
 package mask
 
 import (
@@ -12,7 +14,7 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// Settings describe the masks of a batch of crops.
+// Settings describes the masks of a batch of crops, of all processes that train together.
 type Settings struct {
 	GridH, GridW int // patches of a crop
 	// Probability is the share of the crops that get a mask: int(crops·Probability) of them.
@@ -77,7 +79,7 @@ const (
 )
 
 // Fill writes the masks of a batch: dst has GridH·GridW entries a crop, row by row, for crops 0 to crops-1 of the
-// step. It allocates nothing but the order of the crops.
+// step: all crops of all processes. It allocates nothing but the order of the crops.
 func (s Settings) Fill(dst []bool, crops int, seed uint64, step uint32) {
 	cells := s.GridH * s.GridW
 	if len(dst) != crops*cells {

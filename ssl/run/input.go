@@ -44,11 +44,7 @@ func (s *session) load(ctx context.Context) *input {
 	if err != nil {
 		return &input{err: err}
 	}
-	in := &input{batch: batch, wait: batch.Wait, crops: ssl.Batch{Samples: make([]uint32, len(batch.Indices))}}
-	for i, n := range batch.Indices {
-		in.crops.Samples[i] = uint32(n)
-	}
-	in.crops.Views = batch.Views
+	in := &input{batch: batch, wait: batch.Wait, crops: ssl.Batch{Views: batch.Views}}
 	if in.err = s.trainer.Stage(in.crops); in.err != nil {
 		batch.Release()
 	}

@@ -63,9 +63,6 @@ func noise(s *ssl.Settings, step int) ssl.Batch {
 	for _, v := range s.Views {
 		b.Views = append(b.Views, draw(v.Count*s.Batch, v.Height))
 	}
-	for i := range s.Batch {
-		b.Samples = append(b.Samples, uint32(step*s.Batch+i))
-	}
 	return b
 }
 
