@@ -118,7 +118,7 @@ type ours struct {
 }
 
 func newOurs(dir string) (*ours, error) {
-	src, err := source.Open(dir, "")
+	src, err := source.Open(dir, source.Options{})
 	if err != nil {
 		return nil, err
 	}

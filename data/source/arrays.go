@@ -15,6 +15,8 @@ type arrays struct {
 	bits       int
 	order      binary.ByteOrder // of 16-bit samples
 	labels     []int32          // nil without
+	wanted     int              // channels of the pictures as the caller gets them, 0 for c
+	planar     bool             // the channels of a picture lie one after the other
 	classes    []string
 	memory     []byte // all pictures, or nil:
 	read       func(off int64, n int, buf []byte) ([]byte, error)
@@ -22,8 +24,22 @@ type arrays struct {
 
 func (a *arrays) Len() int          { return a.n }
 func (a *arrays) Classes() []string { return a.classes }
-func (a *arrays) Channels() int     { return a.c }
-func (a *arrays) ID(i int) string   { return a.where + "#" + strconv.Itoa(i) }
+func (a *arrays) ID(i int) string   { return printable(a.where) + "#" + strconv.Itoa(i) }
+
+func (a *arrays) Channels() int {
+	if a.wanted > 0 {
+		return a.wanted
+	}
+	return a.c
+}
+
+// want sets the number of channels if those of the array are grey or colours, with or without alpha.
+func (a *arrays) want(channels int) error {
+	if a.c <= 4 && (channels == 1 || channels == 3) {
+		a.wanted = channels
+	}
+	return nil
+}
 
 func (a *arrays) Label(i int) (int, bool) {
 	if a.labels == nil {
@@ -49,7 +65,7 @@ func (a *arrays) Decode(i int, m *data.Image) error {
 	m.Reset(a.c, a.h, a.w, a.bits)
 	plane := a.h * a.w
 	switch {
-	case a.bits == 8 && a.c == 1:
+	case a.bits == 8 && (a.c == 1 || a.planar):
 		copy(m.U8, raw)
 	case a.bits == 8:
 		for c := range a.c {
@@ -62,15 +78,23 @@ func (a *arrays) Decode(i int, m *data.Image) error {
 		for c := range a.c {
 			out := m.U16[c*plane : (c+1)*plane]
 			for p := range out {
-				out[p] = a.order.Uint16(raw[2*(p*a.c+c):])
+				at := p*a.c + c
+				if a.planar {
+					at = c*plane + p
+				}
+				out[p] = a.order.Uint16(raw[2*at:])
 			}
 		}
+	}
+	if a.wanted > 0 {
+		convert(m, a.wanted)
 	}
 	return nil
 }
 
-// size checks the shape of an array of pictures: [N, H, W] or [N, H, W, C]. It returns the bytes of all of them.
-func (a *arrays) size(shape []int64) (int64, error) {
+// size checks the shape of an array of pictures: [N, H, W], [N, H, W, C] or, channels first, [N, C, H, W]. It returns
+// the bytes of all of them. More channels than pictures have are read as such only if they are as many as wanted.
+func (a *arrays) size(shape []int64, wanted int) (int64, error) {
 	if len(shape) == 3 {
 		shape = append(shape, 1)
 	}
@@ -82,19 +106,33 @@ func (a *arrays) size(shape []int64) (int64, error) {
 			return 0, fmt.Errorf("shape %v: every dimension must be from 1 to %d", shape, 1<<31-1)
 		}
 	}
-	if shape[3] > data.MaxChannels {
-		return 0, fmt.Errorf("shape %v: %d channels; expected [N, H, W] or [N, H, W, C] with C at most %d", shape, shape[3], data.MaxChannels)
+	stored := shape
+	if shape[3] > colours {
+		switch first, last, side := shape[1], shape[3], min(shape[1], shape[2]); {
+		case first <= colours:
+			a.planar = true
+			shape = []int64{shape[0], shape[2], shape[3], shape[1]}
+		case last != int64(wanted) && (last > spectral || last >= side) || last > data.MaxChannels:
+			return 0, fmt.Errorf("shape %v: volumes of %d x %d x %d voxels, or pictures of %d channels, are not supported; "+
+				"save the slices as [N, H, W], or pictures as [N, H, W, C] with C at most %d and less than H and W", stored, first, shape[2], last, last, spectral)
+		}
 	}
 	if shape[1] > data.MaxPixels/shape[2] {
-		return 0, fmt.Errorf("shape %v: pictures of more than %d pixels", shape, data.MaxPixels)
+		return 0, fmt.Errorf("shape %v: pictures of more than %d pixels", stored, data.MaxPixels)
 	}
 	a.n, a.h, a.w, a.c = int(shape[0]), int(shape[1]), int(shape[2]), int(shape[3])
 	one := shape[1] * shape[2] * shape[3] * int64(a.bits/8)
 	if shape[0] > (1<<62)/one {
-		return 0, fmt.Errorf("shape %v is larger than any file", shape)
+		return 0, fmt.Errorf("shape %v is larger than any file", stored)
 	}
 	return shape[0] * one, nil
 }
+
+// colours is the most channels of a picture in colours, which has three and alpha; spectral is the most of any.
+const (
+	colours  = 4
+	spectral = 16
+)
 
 // setLabels keeps the classes, which are named by their numbers.
 func (a *arrays) setLabels(labels []int32) error {

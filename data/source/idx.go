@@ -12,8 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/dino-mx/dmx/data"
 )
 
 // idxName matches the names under which MNIST and its relatives publish IDX files.
@@ -51,7 +49,7 @@ func idxFiles(dir string, names []string) (map[string]string, error) {
 // idxFolder is a folder with IDX files.
 type idxFolder struct{}
 
-// Name is the format's name.
+// Name returns what the data are.
 func (idxFolder) Name() string { return "IDX files" }
 
 // Match accepts a folder with a file named as MNIST's images are. It is an error if two of them are images of one split.
@@ -60,65 +58,71 @@ func (idxFolder) Match(p *Path) (bool, error) {
 	return found != nil, err
 }
 
-// Open reads the file of a split.
-func (idxFolder) Open(p *Path, split string) (data.Source, error) {
+// Open reads the images and, if the file exists, the labels of a split.
+func (idxFolder) Open(p *Path, o Options) (*Dataset, error) {
 	found, err := idxFiles(p.Name, p.Files)
 	if err != nil {
 		return nil, err
 	}
-	if split, err = chooseSplit(p.Name, split, slices.Sorted(maps.Keys(found))); err != nil {
+	splits := slices.Sorted(maps.Keys(found))
+	split, err := chooseSplit(p.Name, o.Split, splits)
+	if err != nil {
 		return nil, err
 	}
-	return openIDX(p.Name, found[split])
-}
-
-// openIDX reads images and, if the file exists, labels.
-func openIDX(dir, images string) (data.Source, error) {
-	name := filepath.Join(dir, images)
+	images := found[split]
+	name := filepath.Join(p.Name, images)
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	a, err := readIDXImages(name, b)
+	a, err := readIDXImages(name, b, o.Channels)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	stem := strings.TrimSuffix(images, ".gz")
-	at := strings.LastIndex(stem, "images")
-	stem = stem[:at] + "labels" + strings.Replace(strings.Replace(stem[at+len("images"):], "idx3", "idx1", 1), "idx4", "idx1", 1)
-	for _, l := range []string{stem, stem + ".gz"} {
-		name := filepath.Join(dir, l)
-		b, err := os.ReadFile(name)
-		if os.IsNotExist(err) {
-			continue
-		}
+	a.want(o.Channels)
+	read := []string{name}
+	if labels := idxLabels(p, images); labels != "" {
+		b, err := os.ReadFile(labels)
 		if err != nil {
 			return nil, err
 		}
-		labels, err := readIDXLabels(b)
+		l, err := readIDXLabels(b)
 		if err == nil {
-			err = a.setLabels(labels)
+			err = a.setLabels(l)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", labels, err)
 		}
-		break
+		read = append(read, labels)
 	}
-	return a, nil
+	return &Dataset{samples: a, Splits: splits, Split: split, stamp: stampFiles(read)}, nil
+}
+
+// idxLabels returns the path of the labels that belong to a file of images, "" if there are none.
+func idxLabels(p *Path, images string) string {
+	stem := strings.TrimSuffix(images, ".gz")
+	at := strings.LastIndex(stem, "images")
+	kind := strings.NewReplacer("idx3", "idx1", "idx4", "idx1").Replace(stem[at+len("images"):])
+	for _, name := range []string{stem[:at] + "labels" + kind, stem[:at] + "labels" + kind + ".gz"} {
+		if slices.Contains(p.Files, name) {
+			return filepath.Join(p.Name, name)
+		}
+	}
+	return ""
 }
 
 // readIDXImages parses an IDX file of unsigned bytes with 3 or 4 dimensions.
-func readIDXImages(where string, b []byte) (*arrays, error) {
+func readIDXImages(where string, b []byte, channels int) (*arrays, error) {
 	shape, r, err := idxHeader(b)
 	if err != nil {
 		return nil, err
 	}
 	a := &arrays{where: where, bits: 8}
-	n, err := a.size(shape)
+	n, err := a.size(shape, channels)
 	if err != nil {
 		return nil, err
 	}
-	a.memory, err = readExactly(r, n, int64(len(b)))
+	a.memory, err = readAll(r, n, int64(len(b)))
 	return a, err
 }
 
@@ -130,7 +134,7 @@ func readIDXLabels(b []byte) ([]int32, error) {
 	if len(shape) != 1 {
 		return nil, fmt.Errorf("labels of shape %v: expected one dimension", shape)
 	}
-	raw, err := readExactly(r, shape[0], int64(len(b)))
+	raw, err := readAll(r, shape[0], int64(len(b)))
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,12 @@ import (
 	"archive/zip"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/npy"
 )
 
@@ -30,7 +30,7 @@ func npzSplits(z *zip.Reader) []string {
 // npzFile is an archive of NumPy arrays.
 type npzFile struct{}
 
-// Name is the format's extension.
+// Name returns what the data are.
 func (npzFile) Name() string { return ".npz file" }
 
 // Match accepts a file that ends in .npz.
@@ -38,18 +38,17 @@ func (npzFile) Match(p *Path) (bool, error) {
 	return !p.Folder && strings.EqualFold(filepath.Ext(p.Name), ".npz"), nil
 }
 
-// Open reads the arrays of a split.
-func (npzFile) Open(p *Path, split string) (data.Source, error) { return openNPZ(p.Name, split) }
-
-// openNPZ reads an archive of NumPy arrays named <split>_images and <split>_labels, the layout of MedMNIST. Stored
-// images are read from the file one by one; compressed ones are unpacked into memory.
-func openNPZ(name, split string) (src data.Source, err error) {
+// Open reads the arrays of a split, named <split>_images and <split>_labels, the layout of MedMNIST. Stored images are
+// read from the file one by one; compressed ones are unpacked into memory. Checksums are compared first.
+func (npzFile) Open(p *Path, o Options) (_ *Dataset, err error) {
+	name := p.Name
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
+	var a *arrays
 	defer func() {
-		if a, ok := src.(*arrays); err != nil || ok && a.memory != nil {
+		if err != nil || a.memory != nil {
 			file.Close()
 		}
 	}()
@@ -63,25 +62,50 @@ func openNPZ(name, split string) (src data.Source, err error) {
 	}
 	splits := npzSplits(z)
 	if len(splits) == 0 {
-		return nil, fmt.Errorf("%s: no array of images; expected names like train_images and train_labels", name)
+		return nil, fmt.Errorf("%s: no array of images; expected names like train_images and train_labels, there is %s", name, npzNames(z))
 	}
-	split, err = chooseSplit(name, split, splits)
+	split, err := chooseSplit(name, o.Split, splits)
 	if err != nil {
 		return nil, err
 	}
-	a, err := npzImages(file, z, split+"_images.npy")
-	if err != nil {
+	if a, err = npzImages(file, z, split+"_images.npy", o.Channels); err != nil {
 		return nil, fmt.Errorf("%s: array %s_images: %w", name, split, err)
 	}
 	a.where = name + "/" + split
-	labels, err := npzLabels(z, split+"_labels.npy", a.n)
+	labels, note, err := npzLabels(z, split+"_labels.npy", a.n)
 	if err == nil && labels != nil {
 		err = a.setLabels(labels)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: array %s_labels: %w", name, split, err)
 	}
-	return a, nil
+	a.want(o.Channels)
+	if a.planar {
+		note = strings.TrimPrefix(note+"; images with channels first, [N, C, H, W]", "; ")
+	}
+	return &Dataset{samples: a, Splits: splits, Split: split, Note: note, stamp: func(h hash.Hash) error {
+		for _, f := range z.File {
+			text(h, f.Name)
+			number(h, int64(f.CRC32))
+		}
+		return stampFiles([]string{name})(h)
+	}}, nil
+}
+
+// npzNames lists the arrays of a file, the first few of many.
+func npzNames(z *zip.Reader) string {
+	var names []string
+	for _, f := range z.File {
+		if len(names) == 8 {
+			names = append(names, fmt.Sprintf("and %d more", len(z.File)-8))
+			break
+		}
+		names = append(names, printable(strings.TrimSuffix(f.Name, ".npy")))
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
 }
 
 func zipMember(z *zip.Reader, name string) *zip.File {
@@ -93,7 +117,7 @@ func zipMember(z *zip.Reader, name string) *zip.File {
 	return nil
 }
 
-func npzImages(file io.ReaderAt, z *zip.Reader, member string) (*arrays, error) {
+func npzImages(file io.ReaderAt, z *zip.Reader, member string, channels int) (*arrays, error) {
 	f := zipMember(z, member)
 	r, err := f.Open()
 	if err != nil {
@@ -115,7 +139,7 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string) (*arrays, error) 
 	default:
 		return nil, fmt.Errorf("element type %s: expected uint8 or uint16", h.Type)
 	}
-	total, err := a.size(h.Shape)
+	total, err := a.size(h.Shape, channels)
 	if err != nil {
 		return nil, err
 	}
@@ -129,89 +153,14 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string) (*arrays, error) 
 		}
 		start += h.Bytes
 		a.read = func(off int64, n int, buf []byte) ([]byte, error) { return readAt(file, start+off, n, buf) }
-		if _, err := a.read(total-1, 1, nil); err != nil {
-			return nil, err
+		if _, err := io.CopyN(io.Discard, r, total); err != nil {
+			return nil, fmt.Errorf("damaged: %w", noEOF(err))
 		}
-		return a, nil
+		return a, atEnd(r)
 	}
 	if total > maxMemory {
 		return nil, fmt.Errorf("%d bytes unpacked, at most %d are kept in memory; save it with numpy.savez, which does not compress", total, int64(maxMemory))
 	}
-	a.memory, err = readExactly(r, total, int64(f.CompressedSize64))
+	a.memory, err = readAll(r, total, int64(f.CompressedSize64))
 	return a, err
-}
-
-// npzLabels reads class numbers of shape [N] or [N, 1]. Other shapes are several labels an image: no class.
-func npzLabels(z *zip.Reader, member string, n int) ([]int32, error) {
-	f := zipMember(z, member)
-	if f == nil {
-		return nil, nil
-	}
-	r, err := f.Open()
-	if err != nil {
-		return nil, fmt.Errorf("damaged .npz: %w", err)
-	}
-	defer r.Close()
-	h, err := npy.ReadHeader(r)
-	if err != nil {
-		return nil, err
-	}
-	if len(h.Shape) == 2 && h.Shape[1] > 1 {
-		return nil, nil
-	}
-	count := int64(1)
-	for _, d := range h.Shape {
-		if d != 1 && count != 1 || d > 1<<31 {
-			return nil, fmt.Errorf("shape %v: expected [N] or [N, 1]", h.Shape)
-		}
-		count *= d
-	}
-	if count != int64(n) {
-		return nil, fmt.Errorf("shape %v for %d images", h.Shape, n)
-	}
-	order, width := binary.ByteOrder(binary.LittleEndian), int64(0)
-	if strings.HasPrefix(h.Type, ">") {
-		order = binary.BigEndian
-	}
-	switch h.Type[1:] {
-	case "u1", "i1", "b1":
-		width = 1
-	case "u2", "i2":
-		width = 2
-	case "u4", "i4":
-		width = 4
-	case "u8", "i8":
-		width = 8
-	default:
-		return nil, fmt.Errorf("element type %s: expected integers", h.Type)
-	}
-	raw, err := readExactly(r, count*width, int64(f.CompressedSize64))
-	if err != nil {
-		return nil, err
-	}
-	labels := make([]int32, n)
-	for i := range labels {
-		var v int64
-		switch p := raw[int64(i)*width:]; width {
-		case 1:
-			v = int64(int8(p[0]))
-			if h.Type[1] == 'u' {
-				v = int64(p[0])
-			}
-		case 2:
-			v = int64(int16(order.Uint16(p)))
-			if h.Type[1] == 'u' {
-				v = int64(order.Uint16(p))
-			}
-		case 4:
-			v = int64(int32(order.Uint32(p)))
-		default:
-			v = int64(order.Uint64(p))
-		}
-		if v < 0 || v >= 1<<20 {
-			return nil, fmt.Errorf("label %d of image %d: expected 0 to %d", v, i, 1<<20-1)
-		}
-		labels[i] = int32(v)
-	}
-	return labels, nil
 }

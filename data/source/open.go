@@ -2,64 +2,38 @@
 package source
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/dino-mx/dmx/data"
 )
+
+// Options say how a path is read.
+type Options struct {
+	// Split is train (also the meaning of an empty one), val, test, auto (test if there is one, else val), or any other
+	// name that a folder or an array has. A path without splits has only its training split, which is all of it.
+	Split string
+	// Layout says what the folders stand for; an empty one is Auto.
+	Layout Layout
+	// Channels is the number of channels that the samples shall have. 3 turns every picture into red, green and blue, as
+	// Pillow's convert("RGB") does: grey and palettes are spread, alpha is dropped; 1 turns colours into their luma. With
+	// 0 pictures have 3 channels if any of a few evenly spaced ones is in colour, else 1. Arrays of more than 4 channels
+	// keep theirs.
+	Channels int
+}
 
 // Format is one way in which files hold a data set.
 type Format interface {
-	// Name is the word for the format in messages.
+	// Name returns the words for the format in messages.
 	Name() string
 	// Match tells whether the format reads the path.
 	Match(p *Path) (bool, error)
 	// Open lists the samples of a split.
-	Open(p *Path, split string) (data.Source, error)
+	Open(p *Path, o Options) (*Dataset, error)
 }
 
-// Formats are the formats that Open knows. The first that matches a path reads it.
-var Formats = []Format{builtin{}, npzFile{}, tarFile{}, idxFolder{}, tarFolder{}, imageFolder{}}
-
-// Path is a path with what lies directly in it.
-type Path struct {
-	Name    string
-	Folder  bool
-	Files   []string // without hidden ones
-	Folders []string // without hidden ones
-}
-
-// look lists a path.
-func look(name string) (*Path, error) {
-	if Embedded(name) {
-		return &Path{Name: name}, nil
-	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w; expected a folder of images, an IDX folder, an .npz or .tar file, or embedded:fashion-mnist", err)
-	}
-	p := &Path{Name: name, Folder: info.IsDir()}
-	if !p.Folder {
-		return p, nil
-	}
-	entries, err := os.ReadDir(name)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		info, err := os.Stat(filepath.Join(name, e.Name()))
-		switch {
-		case err != nil || strings.HasPrefix(e.Name(), "."):
-		case info.IsDir():
-			p.Folders = append(p.Folders, e.Name())
-		default:
-			p.Files = append(p.Files, e.Name())
-		}
-	}
-	return p, nil
-}
+// Formats are the formats that Open knows.
+var Formats = []Format{embedded{}, npzFile{}, tarFile{}, idxFolder{}, tarFolder{}, imageFolder{}}
 
 // Open finds the samples of a split in a path. The path is
 //
@@ -70,29 +44,98 @@ func look(name string) (*Path, error) {
 //   - a tar file (.tar, .tar.gz, .tgz), or a folder of such shards;
 //   - embedded:fashion-mnist: the embedded subset, 5,000 training and 1,000 test images.
 //
-// The split is train (also the meaning of an empty one), val, test, auto (test if there is one, else val), or any other name
-// that a sub-folder or an array has. A path without splits has only its training split, which is all of it.
-//
-// A source has 3 channels if any of a few evenly spaced pictures is in colour, else 1. Grey pictures of a
-// source in colour fill all three; a coloured picture of a grey source is an error of Decode.
-func Open(path, split string) (data.Source, error) {
+// The error is Ambiguous if the path can be read in more than one way and Options.Layout does not say which, and
+// ErrNoSplit is in its chain if the path is readable but lacks the split.
+func Open(path string, o Options) (*Dataset, error) {
+	if o.Layout == "" {
+		o.Layout = Auto
+	}
 	p, err := look(path)
 	if err != nil {
 		return nil, err
 	}
+	f, err := choose(p, o.Layout)
+	if err != nil {
+		return nil, fmt.Errorf("open data: %w", err)
+	}
+	d, err := f.Open(p, o)
+	if err != nil {
+		return nil, fmt.Errorf("open data: %w", err)
+	}
+	d.Format, d.where = f.Name(), printable(strings.TrimSuffix(filepath.ToSlash(p.Name), "/"))
+	if d.root, err = root(path); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// root is the place of a path whatever folder the process works in and whatever links lead to it.
+func root(path string) (string, error) {
+	if Embedded(path) {
+		return path, nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}
+
+// choose returns the format that reads a path.
+func choose(p *Path, layout Layout) (Format, error) {
+	var found []Format
+	pictures := false
 	for _, f := range Formats {
 		ok, err := f.Match(p)
-		if err == nil && !ok {
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
 			continue
 		}
-		var src data.Source
-		if err == nil {
-			src, err = f.Open(p, split)
+		_, images := f.(imageFolder)
+		if p.Folder && (layout == Archives && images || layout != Auto && layout != Archives && !images) {
+			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("open data: %w", err)
-		}
-		return src, nil
+		found, pictures = append(found, f), pictures || images
 	}
-	return nil, fmt.Errorf("open data: %s: not a folder, and its name ends in none of .npz, .tar, .tar.gz and .tgz", path)
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case pictures:
+		a := &Ambiguous{Path: p.Name}
+		for _, f := range found {
+			if _, images := f.(imageFolder); !images {
+				a.Readings = append(a.Readings, Reading{Archives, "the " + f.Name()})
+			}
+		}
+		l, err := p.images()
+		if err != nil {
+			return nil, err
+		}
+		text := fmt.Sprintf("%s and leaves the archives out, as splits and flat do", count(len(l.images), "picture"))
+		a.Readings = append(a.Readings, Reading{Classes, text})
+		return nil, a
+	case len(found) > 1:
+		return nil, fmt.Errorf("%s: it holds %s and %s; put them in folders of their own", p.Name, found[0].Name(), found[1].Name())
+	case !p.Folder:
+		return nil, fmt.Errorf("%s: not a folder, and its name ends in none of .npz, .tar, .tar.gz and .tgz", p.Name)
+	}
+	return nil, p.nothing(layout)
+}
+
+// nothing is the error of a folder in which no format finds anything.
+func (p *Path) nothing(layout Layout) error {
+	l, err := p.images()
+	if err != nil {
+		return err
+	}
+	text := p.Name + ": no image below this folder; expected files ending in .png, .jpg, .jpeg, .gif, .bmp, .tif, .tiff or .webp"
+	if layout == Archives {
+		text = p.Name + ": no tar or IDX files in this folder"
+	}
+	if left := Summary(l.skipped); left != "" {
+		text += "; there is " + left
+	}
+	return errors.New(text)
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -29,9 +30,9 @@ func noEOF(err error) error {
 // deflateLimit is the largest factor by which deflate can shrink.
 const deflateLimit = 1032
 
-// readExactly reads n bytes of a compressed stream whose compressed size is known. It refuses an n that the stream
-// cannot hold before it allocates, so that a hostile header costs nothing.
-func readExactly(r io.Reader, n, compressed int64) ([]byte, error) {
+// readAll reads a compressed stream of n bytes whose compressed size is known, to its end, so that its checksum is
+// compared. It refuses an n that the stream cannot hold before it allocates, so that a hostile header costs nothing.
+func readAll(r io.Reader, n, compressed int64) ([]byte, error) {
 	if n < 0 || n/deflateLimit > compressed+64 {
 		return nil, fmt.Errorf("damaged: its header claims %d bytes, more than %d compressed bytes can hold", n, compressed)
 	}
@@ -40,5 +41,17 @@ func readExactly(r io.Reader, n, compressed int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("truncated: %d bytes where %d were expected: %w", got, n, noEOF(err))
 	}
-	return buf, nil
+	return buf, atEnd(r)
+}
+
+// atEnd is an error unless r has been read to its end and what was read agrees with its checksum.
+func atEnd(r io.Reader) error {
+	var more [1]byte
+	switch n, err := io.ReadFull(r, more[:]); {
+	case n > 0:
+		return errors.New("damaged: there is more in it than its header says")
+	case err != io.EOF:
+		return fmt.Errorf("damaged: %w", err)
+	}
+	return nil
 }

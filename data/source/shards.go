@@ -5,14 +5,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/dino-mx/dmx/data"
 )
 
 // tarFolder is a folder of shards.
 type tarFolder struct{}
 
-// Name is the format's name.
+// Name returns what the data are.
 func (tarFolder) Name() string { return "tar files" }
 
 // Match accepts a folder with a tar file.
@@ -21,12 +19,14 @@ func (tarFolder) Match(p *Path) (bool, error) {
 }
 
 // Open reads the shards whose names start with the split, or all of them if none starts with any.
-func (tarFolder) Open(p *Path, split string) (data.Source, error) {
+func (tarFolder) Open(p *Path, o Options) (*Dataset, error) {
 	groups := map[string][]string{}
 	var all []string
 	named := false
+	var skipped []Skipped
 	for _, s := range p.Files {
 		if !tarName(s) {
+			skipped = append(skipped, Skipped{printable(s), besideArchives})
 			continue
 		}
 		key, _, _ := strings.Cut(s, ".")
@@ -34,14 +34,28 @@ func (tarFolder) Open(p *Path, split string) (data.Source, error) {
 		path := filepath.Join(p.Name, s)
 		groups[key] = append(groups[key], path)
 		all = append(all, path)
-		named = named || knownSplit(key) || key == split && split != ""
+		named = named || knownSplit(key) || key == o.Split && o.Split != ""
 	}
-	if !named {
-		return openTar(p.Name, all, split)
+	inside := o
+	if inside.Layout == Archives {
+		inside.Layout = Auto
 	}
-	key, err := chooseSplit(p.Name, split, slices.Sorted(maps.Keys(groups)))
+	splits, split := []string(nil), ""
+	if named {
+		var err error
+		splits = slices.Sorted(maps.Keys(groups))
+		if split, err = chooseSplit(p.Name, o.Split, splits); err != nil {
+			return nil, err
+		}
+		all, inside.Split = groups[split], ""
+	}
+	d, err := openTar(p.Name, all, inside)
 	if err != nil {
 		return nil, err
 	}
-	return openTar(p.Name, groups[key], "")
+	d.Skipped = append(d.Skipped, skipped...)
+	if named {
+		d.Splits, d.Split = splits, split
+	}
+	return d, nil
 }

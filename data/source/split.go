@@ -13,15 +13,18 @@ var ErrNoSplit = errors.New("no such split")
 // splitNames are the names a split goes by; the first is ours.
 var splitNames = [][]string{{"train", "training"}, {"val", "valid", "validation"}, {"test", "testing"}}
 
-// knownSplit tells whether a folder's name is that of a split.
-func knownSplit(name string) bool {
+// splitKind is our name of the split that a folder's name stands for, "" if it is none.
+func splitKind(name string) string {
 	for _, names := range splitNames {
 		if slices.Contains(names, strings.ToLower(name)) {
-			return true
+			return names[0]
 		}
 	}
-	return false
+	return ""
 }
+
+// knownSplit tells whether a folder's name is that of a split.
+func knownSplit(name string) bool { return splitKind(name) != "" }
 
 // chooseSplit finds the wanted split among those that exist and returns its name as it exists. An exact name wins;
 // auto is the test split, else the validation split; empty is train.

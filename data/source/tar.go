@@ -13,8 +13,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-
-	"github.com/dino-mx/dmx/data"
 )
 
 // tarMember is a picture inside a shard.
@@ -42,14 +40,14 @@ func (tarFile) Name() string { return "tar file" }
 func (tarFile) Match(p *Path) (bool, error) { return !p.Folder && tarName(p.Name), nil }
 
 // Open lists the pictures of a split.
-func (tarFile) Open(p *Path, split string) (data.Source, error) {
-	return openTar(p.Name, []string{p.Name}, split)
+func (tarFile) Open(p *Path, o Options) (*Dataset, error) {
+	return openTar(p.Name, []string{p.Name}, o)
 }
 
 // openTar lists the pictures of some shards. Plain shards are read in place by position; compressed ones, which can
 // only be read from front to back, are unpacked into memory. The class of a picture is its folder, or the number in
 // a file of the same name ending in .cls, as webdataset writes them.
-func openTar(where string, shards []string, split string) (src data.Source, err error) {
+func openTar(where string, shards []string, o Options) (d *Dataset, err error) {
 	var members []tarMember
 	readers := make([]io.ReaderAt, len(shards))
 	var open []*os.File
@@ -61,22 +59,20 @@ func openTar(where string, shards []string, split string) (src data.Source, err 
 		}
 	}()
 	memory := int64(maxMemory)
+	d = &Dataset{}
 	for s, name := range shards {
 		file, err := os.Open(name)
 		if err != nil {
 			return nil, err
 		}
 		open = append(open, file)
-		found, r, err := indexTar(file, s, &memory)
+		found, err := indexTar(file, s, &memory)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		readers[s] = r
-		members = append(members, found...)
-	}
-	members, err = splitMembers(where, members, split)
-	if err != nil {
-		return nil, err
+		readers[s] = found.reader
+		members = append(members, found.members...)
+		d.Skipped = append(d.Skipped, found.skipped...)
 	}
 	if len(members) == 0 {
 		return nil, fmt.Errorf("%s: no image inside; expected names ending in .png, .jpg, .jpeg, .gif, .bmp, .tif, .tiff or .webp", where)
@@ -87,107 +83,97 @@ func openTar(where string, shards []string, split string) (src data.Source, err 
 		}
 		return members[i].name < members[j].name
 	})
-	f := &files{where: where, names: make([]string, len(members))}
+	names, numbered := make([]string, len(members)), false
 	for i, m := range members {
-		f.names[i] = m.name
+		names[i] = m.name
+		numbered = numbered || m.label >= 0
 	}
-	if err := f.classifyMembers(members); err != nil {
-		return nil, err
-	}
-	if len(shards) > 1 {
-		for i, m := range members {
-			f.names[i] = filepath.Base(shards[m.shard]) + "/" + m.name
-		}
-	}
-	f.read = func(i int, buf []byte) ([]byte, error) {
-		return readAt(readers[members[i].shard], members[i].off, members[i].size, buf)
-	}
-	return f, f.probe()
-}
-
-// classifyMembers takes the classes from sidecars if there are any, else from folders.
-func (f *files) classifyMembers(members []tarMember) error {
-	top := int32(-1)
-	for _, m := range members {
-		top = max(top, m.label)
-	}
-	if top < 0 {
-		f.classify()
-		return nil
-	}
-	f.labels = make([]int32, len(members))
-	for i, m := range members {
-		f.labels[i] = m.label
-	}
-	for k := range top + 1 {
-		f.classes = append(f.classes, strconv.Itoa(int(k)))
-	}
-	return nil
-}
-
-// splitMembers keeps the pictures of a split if the top folders are splits.
-func splitMembers(where string, members []tarMember, want string) ([]tarMember, error) {
-	var have []string
-	seen := map[string]bool{}
-	for _, m := range members {
-		top, _, ok := strings.Cut(m.name, "/")
-		if !ok || !knownSplit(top) {
-			return members, onlyTrain(where, want)
-		}
-		if !seen[top] {
-			seen[top] = true
-			have = append(have, top)
-		}
-	}
-	if len(have) == 0 {
-		return nil, nil
-	}
-	split, err := chooseSplit(where, want, have)
+	a, err := arrange(where, names, o.Layout, o.Split)
 	if err != nil {
 		return nil, err
 	}
-	var kept []tarMember
-	for _, m := range members {
-		if rest, ok := strings.CutPrefix(m.name, split+"/"); ok {
-			m.name = rest
-			kept = append(kept, m)
+	f := &files{where: where}
+	var chosen []tarMember
+	for _, i := range a.chosen {
+		m := members[i]
+		chosen = append(chosen, m)
+		name := m.name
+		if a.split != "" {
+			name = strings.TrimPrefix(name, a.split+"/")
+		}
+		if len(shards) > 1 {
+			name = filepath.Base(shards[m.shard]) + "/" + name
+		}
+		f.names = append(f.names, name)
+	}
+	switch {
+	case numbered:
+		f.classes, f.labels = sidecarClasses(chosen)
+	case a.class != nil:
+		if f.classes, f.labels, err = classNames(a.class); err != nil {
+			return nil, err
 		}
 	}
-	return kept, nil
+	f.read = func(i int, buf []byte) ([]byte, error) {
+		return readAt(readers[chosen[i].shard], chosen[i].off, chosen[i].size, buf)
+	}
+	for k, i := range a.left {
+		d.Skipped = append(d.Skipped, Skipped{printable(names[i]), a.reason[k]})
+	}
+	d.samples, d.Splits, d.Split, d.Note, d.stamp = f, a.splits, a.split, a.note, stampFiles(shards)
+	return d, f.want(o.Channels)
+}
+
+// sidecarClasses returns the classes that sidecars number, named by their numbers.
+func sidecarClasses(members []tarMember) (classes []string, labels []int32) {
+	labels = make([]int32, len(members))
+	for i, m := range members {
+		labels[i] = m.label
+		for int(m.label) >= len(classes) {
+			classes = append(classes, strconv.Itoa(len(classes)))
+		}
+	}
+	return classes, labels
+}
+
+// tarIndex is the pictures of one shard.
+type tarIndex struct {
+	members []tarMember
+	reader  io.ReaderAt
+	skipped []Skipped
 }
 
 // indexTar walks one shard. memory is what may still be unpacked.
-func indexTar(file *os.File, shard int, memory *int64) ([]tarMember, io.ReaderAt, error) {
+func indexTar(file *os.File, shard int, memory *int64) (*tarIndex, error) {
 	var lead [2]byte
 	if _, err := file.ReadAt(lead[:], 0); err != nil {
-		return nil, nil, fmt.Errorf("truncated tar: %w", noEOF(err))
+		return nil, fmt.Errorf("truncated tar: %w", noEOF(err))
 	}
-	var plain io.ReaderAt = file
+	index := &tarIndex{reader: file}
 	var stream io.ReadSeeker = file
 	if lead == [2]byte{0x1f, 0x8b} {
 		z, err := gzip.NewReader(file)
 		if err != nil {
-			return nil, nil, fmt.Errorf("damaged gzip: %w", err)
+			return nil, fmt.Errorf("damaged gzip: %w", err)
 		}
 		var buf bytes.Buffer
 		n, err := io.Copy(&buf, io.LimitReader(z, *memory+1))
 		if err != nil {
-			return nil, nil, fmt.Errorf("damaged gzip: %w", noEOF(err))
+			return nil, fmt.Errorf("damaged gzip: %w", noEOF(err))
 		}
 		if *memory -= n; *memory < 0 {
-			return nil, nil, fmt.Errorf("more than %d bytes unpacked; unpack it with gunzip, a plain tar is read in place", int64(maxMemory))
+			return nil, fmt.Errorf("more than %d bytes unpacked; unpack it with gunzip, a plain tar is read in place", int64(maxMemory))
 		}
 		r := bytes.NewReader(buf.Bytes())
-		plain, stream = r, r
+		index.reader, stream = r, r
 	}
 	end, err := stream.Seek(0, io.SeekEnd)
 	if err == nil {
 		_, err = stream.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var members []tarMember
 	sidecars := map[string]int32{}
 	t := tar.NewReader(stream)
 	for {
@@ -196,41 +182,51 @@ func indexTar(file *os.File, shard int, memory *int64) ([]tarMember, io.ReaderAt
 			break
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("damaged tar: %w", err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue
+			return nil, fmt.Errorf("damaged tar: %w", err)
 		}
 		name := strings.TrimPrefix(path.Clean(h.Name), "/")
+		skip := func(reason string) { index.skipped = append(index.skipped, Skipped{printable(name), reason}) }
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
+		if h.Typeflag != tar.TypeReg {
+			skip(notInArchive)
+			continue
+		}
 		at, err := stream.Seek(0, io.SeekCurrent)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if h.Size < 0 || h.Size > maxFile || at+h.Size > end {
-			return nil, nil, fmt.Errorf("damaged tar: %s of %d bytes at %d does not fit a file of %d bytes", name, h.Size, at, end)
+			return nil, fmt.Errorf("damaged tar: %s of %d bytes at %d does not fit a file of %d bytes", name, h.Size, at, end)
 		}
 		switch ext := path.Ext(name); {
 		case imageName(name):
-			members = append(members, tarMember{name: name, shard: shard, off: at, size: int(h.Size), label: -1})
+			index.members = append(index.members, tarMember{name: name, shard: shard, off: at, size: int(h.Size), label: -1})
 		case ext == ".cls":
 			text, err := io.ReadAll(io.LimitReader(t, 32))
 			if err != nil {
-				return nil, nil, fmt.Errorf("damaged tar: %s: %w", name, err)
+				return nil, fmt.Errorf("damaged tar: %s: %w", name, err)
 			}
 			k, err := strconv.Atoi(strings.TrimSpace(string(text)))
 			if err != nil || k < 0 || k >= 1<<20 {
-				return nil, nil, fmt.Errorf("%s: label %q: expected a number from 0 to %d", name, text, 1<<20-1)
+				return nil, fmt.Errorf("%s: label %q: expected a number from 0 to %d", name, text, 1<<20-1)
 			}
 			sidecars[strings.TrimSuffix(name, ext)] = int32(k)
+		case pictureName(name):
+			skip(hidden)
+		default:
+			skip(notPicture)
 		}
 	}
-	for i := range members {
-		if k, ok := sidecars[strings.TrimSuffix(members[i].name, path.Ext(members[i].name))]; ok {
-			members[i].label = k
+	for i := range index.members {
+		m := &index.members[i]
+		if k, ok := sidecars[strings.TrimSuffix(m.name, path.Ext(m.name))]; ok {
+			m.label = k
 		}
 	}
-	if len(members) == 0 && end == 0 {
-		return nil, nil, errors.New("the file is empty")
+	if len(index.members) == 0 && end == 0 {
+		return nil, errors.New("the file is empty")
 	}
-	return members, plain, nil
+	return index, nil
 }

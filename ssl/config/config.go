@@ -57,7 +57,7 @@ func Default() *Config {
 			BlurMode: "intended", BlurSigma: Pair{.1, 2}, SolariseProb: .2, Interpolation: "bicubic",
 		},
 		Dataset: Dataset{
-			Path: "dataset/dermamnist", Shuffle: true, Size: [2]int{224, 224},
+			Path: "dataset/dermamnist", Layout: "auto", Shuffle: true, Size: [2]int{224, 224},
 			Mean: []float64{.7405159, .5329508, .70579445}, Std: []float64{.1651425, .21736613, .15739934},
 			TrainSplit: "train", EvalSplit: "auto", MaxUnreadableShare: .01,
 		},

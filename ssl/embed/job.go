@@ -22,6 +22,7 @@ import (
 // Job is one file of features.
 type Job struct {
 	Source    data.Source
+	Data      source.Identity // of Source
 	View      *augment.Whole
 	Extractor *eval.Extractor
 	Out       string // ends in .npy, .parquet or .csv
@@ -100,8 +101,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 
 // identity describes all that the rows depend on.
 func (j *Job) identity() string {
-	return fmt.Sprintf("dmx embed 5\n%sdata %s\nview %+v\nfinite %v\n", j.Extractor.Identity(), source.Fingerprint(j.Source),
-		j.View.Config(), !j.AllowNonFinite)
+	return fmt.Sprintf("dmx embed 6\n%sdata %+v\nview %+v\nfinite %v\n", j.Extractor.Identity(), j.Data, j.View.Config(), !j.AllowNonFinite)
 }
 
 func (j *Job) openSpool() (*spool, error) {

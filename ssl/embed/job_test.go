@@ -157,10 +157,12 @@ func TestContinues(t *testing.T) {
 func TestBeginsAnewOnOtherImages(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "f.csv")
 	first, _ := job(t, &numbered{n: 14, name: "a"}, out)
+	first.Data.Files = "of the first folder"
 	interrupt(t, first)
-	second, log := job(t, &numbered{n: 13, name: "a"}, out)
+	second, log := job(t, &numbered{n: 14, name: "a"}, out)
+	second.Data.Files = "of the second folder"
 	done, err := second.Run(t.Context())
-	if err != nil || done.Rows != 13 {
+	if err != nil || done.Rows != 14 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	if !strings.Contains(log.String(), "beginning anew") || strings.Contains(log.String(), "continuing") {

@@ -16,12 +16,15 @@ import (
 
 // images is what a run sees: the training source, its statistics, and the evaluation source.
 type images struct {
-	train     data.Source
-	eval      data.Source // nil when there is no evaluation split
+	train     *source.Dataset
+	eval      *source.Dataset // nil when there is no evaluation split
 	evalSplit string
 	mean, std []float64
 	stats     stats.Statistics // of the images themselves
+	identity  source.Identity
+	readings  []string // how each split was read, in one line
 	warnings  []string
+	keys      imageKeys
 }
 
 // measured is the number of images that statistics are taken from.
@@ -33,31 +36,64 @@ type DataError struct{ Err error }
 func (e *DataError) Error() string { return "dataset.dataset_path: " + e.Err.Error() }
 func (e *DataError) Unwrap() error { return e.Err }
 
-// openImages opens the sources of a configuration. Statistics the configuration does not give are measured.
-func openImages(c *config.Config) (*images, error) {
+// imageKeys are the names under which a user knows what says which images are read.
+type imageKeys struct{ layout, evalSplit, knn string }
+
+var configKeys = imageKeys{"dataset.layout", "dataset.eval_split", "evaluation.knn"}
+
+// openImages opens the training split of a configuration.
+func openImages(c *config.Config, keys imageKeys) (*images, error) {
 	d := &c.Dataset
-	src, err := source.Open(d.Path, d.TrainSplit)
+	src, err := keys.open(c, d.TrainSplit, c.Model.NumChannels)
 	if err != nil {
-		return nil, &DataError{err}
+		return nil, err
 	}
 	if src.Len() == 0 {
 		return nil, &DataError{fmt.Errorf("%s: no images in split %s; give a folder with PNG or JPEG files, IDX files or an .npz file", d.Path, d.TrainSplit)}
 	}
-	im := &images{train: src, mean: d.Mean, std: d.Std}
-	stats, err := stats.Measure(src, measured)
+	return &images{train: src, mean: d.Mean, std: d.Std, keys: keys, readings: []string{src.Reading()}}, nil
+}
+
+// open opens one split of a configuration's images. The error names the key that is to be changed.
+func (k imageKeys) open(c *config.Config, split string, channels int) (*source.Dataset, error) {
+	layout, err := layouts.value(c.Dataset.Layout)
+	if err != nil {
+		return nil, err
+	}
+	src, err := source.Open(c.Dataset.Path, source.Options{Split: split, Layout: layout, Channels: channels})
+	if ambiguous := (*source.Ambiguous)(nil); errors.As(err, &ambiguous) {
+		return nil, fmt.Errorf("%s: %w", k.layout, err)
+	}
 	if err != nil {
 		return nil, &DataError{err}
 	}
-	im.stats = stats
-	if len(d.Mean) == 0 {
-		im.mean, im.std = stats.Mean, stats.Std
+	return src, nil
+}
+
+// setChannels gives the images the channels of a model, where they can have them.
+func (im *images) setChannels(channels int) error {
+	err := im.train.SetChannels(channels)
+	if err == nil && im.eval != nil {
+		err = im.eval.SetChannels(channels)
+	}
+	return err
+}
+
+// measure takes the statistics of the images, which stand in for those that the configuration does not give.
+func (im *images) measure(c *config.Config) (err error) {
+	if im.stats, err = stats.Measure(im.train, measured); err != nil {
+		return &DataError{err}
+	}
+	if len(c.Dataset.Mean) == 0 {
+		im.mean, im.std = im.stats.Mean, im.stats.Std
 	}
 	for i, s := range im.std {
 		if !(s > 0) {
-			return nil, fmt.Errorf("dataset.std: channel %d of %s has standard deviation %v; give dataset.mean and dataset.std, or images that are not all of one colour", i, d.Path, s)
+			return fmt.Errorf("dataset.std: channel %d of %s has standard deviation %v; give dataset.mean and dataset.std, or images that are not all of one colour",
+				i, c.Dataset.Path, s)
 		}
 	}
-	return im, nil
+	return nil
 }
 
 // compareStatistics warns when the configuration describes other images.
@@ -99,14 +135,15 @@ func list(x []float64) string {
 	return "[" + strings.Join(parts, ",") + "]"
 }
 
-// openEval opens the evaluation split, if there is one with labels. A missing split is worth a warning, a
-// damaged one is an error.
+// openEval opens the evaluation split, if there is one with labels, and joins its classes with those of the training
+// split by name. A missing split, one that shares no class, and names that do not meet are worth a warning; a damaged
+// split is an error.
 func (im *images) openEval(c *config.Config) error {
 	if !c.Evaluation.KNN {
 		return nil
 	}
 	if len(im.train.Classes()) < 2 {
-		im.warnings = append(im.warnings, "evaluation.knn: the images have no labels, so no kNN accuracy is measured")
+		im.warn("%s: the images have %s, so no kNN accuracy is measured", im.keys.knn, some(im.train.Classes()))
 		return nil
 	}
 	splits := []string{c.Dataset.EvalSplit}
@@ -114,18 +151,56 @@ func (im *images) openEval(c *config.Config) error {
 		splits = []string{"test", "val"}
 	}
 	for _, split := range splits {
-		src, err := source.Open(c.Dataset.Path, split)
+		src, err := im.keys.open(c, split, im.train.Channels())
 		if errors.Is(err, source.ErrNoSplit) {
 			continue
 		}
 		if err != nil {
-			return &DataError{err}
+			return err
 		}
 		im.eval, im.evalSplit = src, split
+		im.readings = append(im.readings, src.Reading())
+		im.joinClasses(c)
 		return nil
 	}
-	im.warnings = append(im.warnings, fmt.Sprintf("evaluation.knn: %s has no split %s, so no kNN accuracy is measured", c.Dataset.Path, strings.Join(splits, " or ")))
+	im.warn("%s: %s has no split %s, so no kNN accuracy is measured", im.keys.knn, c.Dataset.Path, strings.Join(splits, " or "))
 	return nil
+}
+
+// joinClasses numbers the classes of the evaluation split as those of the training split.
+func (im *images) joinClasses(c *config.Config) {
+	key, train := im.keys.evalSplit, c.Dataset.TrainSplit
+	onlyTrain, onlyEval := source.Join(im.train, im.eval)
+	if len(onlyTrain) == len(im.train.Classes()) {
+		im.warn("%s: no kNN accuracy is measured: split %s has %s, split %s has %s, and no class is in both",
+			key, im.evalSplit, some(onlyEval), train, some(onlyTrain))
+		im.eval = nil
+		return
+	}
+	if len(onlyEval) > 0 {
+		im.warn("%s: classes of split %s that split %s lacks count as wrong: %s", key, im.evalSplit, train, some(onlyEval))
+	}
+	if len(onlyTrain) > 0 {
+		im.warn("%s: classes of split %s without an image in split %s: %s", key, train, im.evalSplit, some(onlyTrain))
+	}
+}
+
+func (im *images) warn(format string, args ...any) {
+	im.warnings = append(im.warnings, fmt.Sprintf(format, args...))
+}
+
+// some lists the names of classes, the first few of many.
+func some(names []string) string {
+	const most = 10
+	switch {
+	case len(names) == 0:
+		return "no classes"
+	case len(names) == 1:
+		return "the class " + names[0]
+	case len(names) > most:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // multiCrop is the training augmentation.

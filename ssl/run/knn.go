@@ -26,6 +26,7 @@ type KNNOptions struct {
 	Open       hf.OpenOptions
 	Allow      hf.Allow
 	Data       string // as config.Dataset.Path
+	Layout     string // as config.Dataset.Layout
 	Bank       string // split of the labelled neighbours
 	Queries    string // split that is classified; auto takes test, else val
 	K          int
@@ -54,7 +55,8 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 	c.Evaluation.KNN, c.Evaluation.KNNK, c.Evaluation.KNNTemperature, c.Evaluation.BatchSize = true, o.K, o.Temp, o.BatchSize
 	c.Train.NumWorkers = o.Workers
 	named := (&Options{DataFlag: "--data"}).named
-	im, err := openImages(c)
+	c.Dataset.Layout, c.Model.NumChannels = o.Layout, model.Config.Channels
+	im, err := openImages(c, imageKeys{"--layout", "--split", "--data"})
 	if err != nil {
 		return nil, "", named(err)
 	}
@@ -62,7 +64,13 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 		return nil, "", named(err)
 	}
 	if im.eval == nil {
-		return nil, "", fmt.Errorf("--data: %s", im.warnings[len(im.warnings)-1])
+		return nil, "", errors.New(im.warnings[len(im.warnings)-1])
+	}
+	for _, line := range im.readings {
+		o.Log("INFO", o.Data+": "+line)
+	}
+	for _, line := range im.warnings {
+		o.Log("WARNING", line)
 	}
 	if n := im.train.Channels(); n != model.Config.Channels {
 		return nil, "", fmt.Errorf("--data: %s has %d channels, the model of %s takes %d", o.Data, n, path, model.Config.Channels)

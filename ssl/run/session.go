@@ -55,18 +55,24 @@ type session struct {
 // start opens everything in the order that leaves nothing behind when the input is bad: images and settings
 // and model before the run folder.
 func start(ctx context.Context, c *config.Config, o Options) (_ *session, err error) {
-	im, err := openImages(c)
+	im, err := openImages(c, configKeys)
 	if err != nil {
 		return nil, err
 	}
 	if err := im.openEval(c); err != nil {
 		return nil, err
 	}
-	initial, err := openInitial(ctx, c, im.train.Channels(), o.Log)
+	initial, err := openInitial(ctx, c, im, o.Log)
 	if err != nil {
 		return nil, err
 	}
 	defer initial.close()
+	if err := im.measure(c); err != nil {
+		return nil, err
+	}
+	if im.identity, err = im.train.Identity(); err != nil {
+		return nil, err
+	}
 	if initial.weights != nil {
 		im.followModel(c, initial.weights.Processor)
 	} else {
@@ -177,6 +183,9 @@ func (s *session) banner() {
 			set.Backbone.Family, set.Backbone.Dim, set.Backbone.Depth, set.Backbone.PatchSize, all, trainable, float64(mem.State)/1e6),
 		fmt.Sprintf("1 process, %s, %s, peak %.0f GFLOP/s, seed %d, blur %s", s.device.DType, s.device.Text, s.peak, c.Train.Seed, c.Augment.BlurMode),
 	}, "\n"))
+	for _, line := range s.pictures.readings {
+		s.say("INFO", c.Dataset.Path+": "+line)
+	}
 	for _, w := range s.pictures.warnings {
 		s.say("WARNING", w)
 	}
@@ -202,13 +211,8 @@ func (s *session) checkpoints() (train, teacher checkpoint.Folder) {
 		checkpoint.Folder{Path: s.folder.teacher(), Keep: o.MaxToKeep, KeepEvery: o.KeepEvery}
 }
 
-// dataFile is the part of a checkpoint that ties it to its images.
+// dataFile is the part of a checkpoint that ties it to its images: their source.Identity.
 const dataFile = "data.json"
-
-type dataState struct {
-	Fingerprint string `json:"fingerprint"`
-	Images      int    `json:"images"`
-}
 
 // restore loads the newest good checkpoint when the run is resumed.
 func (s *session) restore() error {
@@ -241,7 +245,7 @@ func (s *session) restore() error {
 	if !same {
 		s.say("WARNING", "the settings are not those the checkpoint was written with: the run will not be the one it would have been")
 	}
-	var was dataState
+	var was source.Identity
 	text, err := os.ReadFile(filepath.Join(found.Path, dataFile))
 	if err == nil {
 		err = json.Unmarshal(text, &was)
@@ -249,8 +253,10 @@ func (s *session) restore() error {
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", found.Path, err)
 	}
-	if was.Fingerprint != source.Fingerprint(s.pictures.train) {
-		s.say("WARNING", fmt.Sprintf("the %d images of %s are not the %d the run began with", s.pictures.train.Len(), s.c.Dataset.Path, was.Images))
+	if was.Samples == "" {
+		s.say("INFO", "the checkpoint is of an earlier version, which did not record enough to tell whether the images are the same")
+	} else if change := s.pictures.identity.Changes(was); change != "" {
+		s.say("WARNING", fmt.Sprintf("the images of %s are not those the run began with: %s", s.c.Dataset.Path, change))
 	}
 	if n := s.trainer.Steps(); n > s.c.Train.MaxIterations {
 		return fmt.Errorf("train.max_iterations: %d: the run has done %d steps already; give a larger number", s.c.Train.MaxIterations, n)
@@ -287,7 +293,7 @@ func (s *session) save() error {
 		return err
 	}
 	if _, err := train.Save(step, func(dir string) error {
-		text, err := json.Marshal(dataState{source.Fingerprint(s.pictures.train), s.pictures.train.Len()})
+		text, err := json.Marshal(s.pictures.identity)
 		if err != nil {
 			return err
 		}

@@ -20,8 +20,9 @@ type initial struct {
 	allow   hf.Allow
 }
 
-// openInitial finds the shape and, where the configuration asks for them, the weights.
-func openInitial(ctx context.Context, c *config.Config, channels int, say func(level, message string)) (*initial, error) {
+// openInitial finds the shape and, where the configuration asks for them, the weights. Unless the configuration says
+// how many channels there are, the images get those of the weights.
+func openInitial(ctx context.Context, c *config.Config, im *images, say func(level, message string)) (*initial, error) {
 	t := &c.Train
 	path := t.CheckpointPath
 	key := "train.checkpoint_path"
@@ -41,7 +42,7 @@ func openInitial(ctx context.Context, c *config.Config, channels int, say func(l
 		}
 	}
 	if path == "" {
-		v, err := vitConfig(c, channels)
+		v, err := vitConfig(c, im.train.Channels())
 		return &initial{config: v}, err
 	}
 	options, err := openOptions(t)
@@ -56,7 +57,13 @@ func openInitial(ctx context.Context, c *config.Config, channels int, say func(l
 		w.Close()
 		return nil, err
 	}
-	if w.Config.Channels != channels {
+	if c.Model.NumChannels == 0 {
+		if err := im.setChannels(w.Config.Channels); err != nil {
+			w.Close()
+			return nil, err
+		}
+	}
+	if channels := im.train.Channels(); w.Config.Channels != channels {
 		if err := w.SetChannels(channels); err != nil {
 			w.Close()
 			return nil, fmt.Errorf("%s: %w", key, err)

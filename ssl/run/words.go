@@ -8,6 +8,7 @@ import (
 
 	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/data/source"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/optim"
 )
@@ -53,6 +54,9 @@ var (
 		"intended":  {data.Global: {1, .1}, data.Local: {.5}},
 		"published": {data.Global: {0, .9}, data.Local: {.5}},
 		"off":       {},
+	}}
+	layouts = words[source.Layout]{"dataset.layout", map[string]source.Layout{
+		"auto": source.Auto, "classes": source.Classes, "splits": source.Splits, "flat": source.Flat, "archives": source.Archives,
 	}}
 	interpolation = words[augment.Filter]{"augment.interpolation", map[string]augment.Filter{
 		"bicubic": augment.Bicubic, "bilinear": augment.Bilinear,

@@ -31,7 +31,7 @@ func TestEveryWordOfTheConfigurationStandsForSomething(t *testing.T) {
 	tables := map[string][]string{
 		lrScaling.key: lrScaling.known(), clipScope.key: clipScope.known(), lastLayerFreeze.key: lastLayerFreeze.known(),
 		centering.key: centering.known(), maskTarget.key: maskTarget.known(), dropPathMode.key: dropPathMode.known(),
-		blurMode.key: blurMode.known(), interpolation.key: interpolation.known(), mixedPrecision.key: mixedPrecision.known(),
+		layouts.key: layouts.known(), blurMode.key: blurMode.known(), interpolation.key: interpolation.known(), mixedPrecision.key: mixedPrecision.known(),
 		checkpointInterpolation.key: checkpointInterpolation.known(),
 	}
 	if diff := cmp.Diff(choices(), tables); diff != "" {

@@ -28,6 +28,7 @@ type embedCmd struct {
 	Model              string  `required:"" help:"Hugging Face id (org/name[@revision]), model folder or weight file." placeholder:"MODEL"`
 	Adapter            string  `help:"PEFT adapter folder or id to put on the model." placeholder:"DIR"`
 	Data               string  `required:"" help:"Images: a folder, IDX folder, .npz or .tar file." placeholder:"PATH" predictor:"folder"`
+	Layout             string  `enum:"auto,classes,splits,flat,archives" default:"auto" help:"What the folders of the data are: classes, splits, or flat for neither; archives reads the tar or IDX files beside pictures; auto finds out."`
 	Split              string  `help:"Split of the data; by default the training split, which is everything where there are none."`
 	Out                string  `required:"" help:"Where to write: a file that ends in .npy, .parquet or .csv." placeholder:"FILE"`
 	Features           string  `enum:"cls,mean,cls+mean,patches" default:"cls" help:"What to write per image: the CLS token, the mean patch token, both, or every patch token."`
@@ -57,7 +58,10 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
-	src, err := source.Open(c.Data, c.Split)
+	src, err := source.Open(c.Data, source.Options{Split: c.Split, Layout: source.Layout(c.Layout)})
+	if ambiguous := (*source.Ambiguous)(nil); errors.As(err, &ambiguous) {
+		return fmt.Errorf("--layout: %w", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,6 +73,14 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 		return err
 	}
 	defer m.Close()
+	if err := src.SetChannels(m.Config.Channels); err != nil {
+		return err
+	}
+	identity, err := src.Identity()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(io.err, "%s: %s\n", c.Data, src.Reading())
 	if n := src.Channels(); n != m.Config.Channels {
 		fmt.Fprintf(io.err, "the images have %d channels, the model %d: its patch embedding is adapted\n", n, m.Config.Channels)
 		if err := m.SetChannels(n); err != nil {
@@ -107,7 +119,7 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	}
 	defer e.Close()
 	return c.write(ctx, io, &embed.Job{
-		Source: src, View: view, Extractor: e, Out: c.Out, BatchSize: c.BatchSize, Workers: c.Workers,
+		Source: src, Data: identity, View: view, Extractor: e, Out: c.Out, BatchSize: c.BatchSize, Workers: c.Workers,
 		MaxUnreadableShare: c.MaxUnreadableShare, AllowNonFinite: c.AllowNonFinite, Restart: c.Restart, Unchanged: m.Unchanged,
 	}, m)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/csv"
 	"fmt"
@@ -196,16 +197,70 @@ func TestEmbedLeavesOutUnreadablePictures(t *testing.T) {
 	}
 }
 
-// Grey images meet a model of colour: its patch embedding is adapted rather than the images tripled.
-func TestEmbedGrey(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "f.npy")
-	code, _, errOut := dmx(t, "embed", "--model", modelDir+"dinov3", "--adapter", modelDir+"peft-dinov3", "--data", "embedded:fashion-mnist", "--split", "test", "--size", "16", "--batch-size", "250", "--out", file)
-	if code != 0 || !strings.Contains(errOut, "the images have 1 channels, the model 3") {
-		t.Fatalf("exit code %d: %s", code, errOut)
+// A model of three channels sees grey pictures, those with alpha and those with a palette as it sees the same pictures
+// in colour, also where only one of many, which no probe finds, is of another kind.
+func TestEmbedBringsPicturesToTheChannelsOfTheModel(t *testing.T) {
+	kinds := map[string]func(i int, grey *image.Gray) image.Image{
+		"grey":    func(_ int, grey *image.Gray) image.Image { return grey },
+		"colour":  func(_ int, grey *image.Gray) image.Image { return inColour(grey, 255) },
+		"alpha":   func(_ int, grey *image.Gray) image.Image { return inColour(grey, 128) },
+		"palette": func(_ int, grey *image.Gray) image.Image { return paletted(grey) },
+		"one of them": func(i int, grey *image.Gray) image.Image {
+			if i == 33 {
+				return inColour(grey, 7)
+			}
+			return grey
+		},
 	}
-	if header, _ := readNPY(t, file); !strings.Contains(header, "(1000, 24)") {
-		t.Errorf("header %s", header)
+	want := ""
+	for _, kind := range []string{"colour", "grey", "alpha", "palette", "one of them"} {
+		dir, file := t.TempDir(), filepath.Join(t.TempDir(), "f.npy")
+		for i := range 64 {
+			grey := image.NewGray(image.Rect(0, 0, 16, 16))
+			for k := range grey.Pix {
+				grey.Pix[k] = uint8(k*k*(i+3) + i)
+			}
+			var b bytes.Buffer
+			if err := png.Encode(&b, kinds[kind](i, grey)); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, fmt.Sprintf("%02d.png", i)), b.Bytes())
+		}
+		code, _, errOut := dmx(t, "embed", "--model", modelDir+"dinov3", "--data", dir, "--size", "16", "--out", file)
+		if code != 0 || !strings.Contains(errOut, "no classes, 64 images, splits: none") {
+			t.Fatalf("%s: exit code %d: %s", kind, code, errOut)
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" {
+			want = string(got)
+		}
+		if string(got) != want {
+			t.Errorf("%s: other features than those of the same pictures in colour", kind)
+		}
 	}
+}
+
+func inColour(grey *image.Gray, alpha uint8) image.Image {
+	m := image.NewNRGBA(grey.Rect)
+	for i, v := range grey.Pix {
+		copy(m.Pix[4*i:], []uint8{v, v, v, alpha})
+	}
+	return m
+}
+
+func paletted(grey *image.Gray) image.Image {
+	var palette color.Palette
+	for i := range 256 {
+		palette = append(palette, color.Gray{Y: uint8(255 - i)})
+	}
+	m := image.NewPaletted(grey.Rect, palette)
+	for i, v := range grey.Pix {
+		m.Pix[i] = 255 - v
+	}
+	return m
 }
 
 func TestEmbedMistakes(t *testing.T) {

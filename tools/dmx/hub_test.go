@@ -58,7 +58,7 @@ func TestHubIDFromTheCache(t *testing.T) {
 	if !strings.Contains(errOut, "initial weights") || !strings.Contains(errOut, "43 tensors loaded") {
 		t.Errorf("train does not say what it loaded: %s", errOut)
 	}
-	if !strings.Contains(errOut, "the initial weights were trained with 0.449 and 0.226; set dataset.mean=[0.4490]") {
+	if !strings.Contains(errOut, "the initial weights were trained with 0.485 and 0.229; set dataset.mean=[0.4850,0.4560,0.4060]") {
 		t.Errorf("train does not say that the model expects another normalisation: %s", errOut)
 	}
 	code, errOut = trainOn(t, t.TempDir(), filepath.Join(dir, "data"), "train.use_pretrained=true", "train.model_type=org/other")

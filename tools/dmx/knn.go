@@ -14,6 +14,7 @@ import (
 type knnCmd struct {
 	Checkpoint  string  `required:"" help:"Run folder (its newest teacher), or a model folder with config.json." placeholder:"DIR" predictor:"folder"`
 	Data        string  `required:"" help:"Images with labels: class folders, IDX folder, or .npz file." placeholder:"DIR" predictor:"folder"`
+	Layout      string  `enum:"auto,classes,splits,flat,archives" default:"auto" help:"What the folders of the data are: classes, splits, or flat for neither; archives reads the tar or IDX files beside pictures; auto finds out."`
 	Bank        string  `help:"Split of the labelled neighbours." default:"train"`
 	Split       string  `help:"Split that is classified; auto takes test, else val." default:"auto"`
 	K           int     `help:"Neighbours." default:"20"`
@@ -47,7 +48,7 @@ func (c *knnCmd) Run(ctx context.Context, io streams) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	k, path, err := run.KNN(ctx, run.KNNOptions{
-		Checkpoint: c.Checkpoint, Data: c.Data, Bank: c.Bank, Queries: c.Split, K: c.K, Temp: c.Temperature, BatchSize: c.BatchSize, Workers: c.Workers,
+		Checkpoint: c.Checkpoint, Data: c.Data, Layout: c.Layout, Bank: c.Bank, Queries: c.Split, K: c.K, Temp: c.Temperature, BatchSize: c.BatchSize, Workers: c.Workers,
 		Device: c.Device, Open: c.options(), Allow: c.allow(), Log: plainLog(io.err),
 	})
 	if err != nil {
