@@ -13,7 +13,7 @@ import (
 // moments, teacher and centres are those of the last good step.
 type NonFiniteError struct {
 	Step  int      // index of the last step
-	Count int      // consecutive steps
+	Count int      // consecutive measured steps
 	Parts []string // what was not finite: loss parts, or "gradient"
 	Cause NonFiniteCause
 	// Parameter is the name of a parameter that is not finite, if Cause is NonFiniteWeights.
@@ -40,7 +40,7 @@ func (e *NonFiniteError) Error() string {
 	case NonFiniteWeights:
 		cause = "the weights of " + e.Parameter + " hold NaN or infinity"
 	}
-	return fmt.Sprintf("step %d: %s not finite for %d steps in a row: %s; the weights are those before these steps",
+	return fmt.Sprintf("step %d: %s not finite for %d measured steps in a row: %s; the weights are those before these steps",
 		e.Step, strings.Join(e.Parts, ", "), e.Count, cause)
 }
 

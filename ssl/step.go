@@ -65,7 +65,9 @@ func (t *Trainer) step(batch Batch) (m Metrics, err error) {
 	if m.Skipped {
 		t.bad++
 	} else {
-		t.bad = 0
+		if m.Measured {
+			t.bad = 0
+		}
 		t.submit(func() { t.update(r, squares) })
 	}
 	if watched != nil && !m.Skipped {

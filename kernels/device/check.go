@@ -154,11 +154,30 @@ func (d *Device) Warnings() (list []string) {
 }
 
 // check fills Checks. Its error says that the device gives wrong results.
-func (d *Device) check(b *cuda.Backend) error {
+func (d *Device) check() error {
 	start := time.Now()
 	var err error
-	d.Checks, err = checkAnswers(b, families)
+	d.Checks, err = checkAnswers(d.cuda, families)
 	d.CheckTime = time.Since(start)
+	return d.failed(err)
+}
+
+// Recheck compares the kernels of a GPU again, in the versions that are in use, where there is reason to doubt them. Its
+// error says that the device gives wrong results. The CPU has none.
+func (d *Device) Recheck() error {
+	if d.cuda == nil {
+		return nil
+	}
+	var wrong []error
+	for _, f := range families {
+		if err := firstError(optest.Answers(d.cuda, f.rows)); err != nil {
+			wrong = append(wrong, wrongFamily{&Check{Family: f.name, wrong: []error{err}}})
+		}
+	}
+	return d.failed(errors.Join(wrong...))
+}
+
+func (d *Device) failed(err error) error {
 	if oom := new(tensor.OutOfMemory); err == nil || errors.As(err, &oom) {
 		return err
 	}

@@ -29,6 +29,7 @@ type Device struct {
 	Checks    []Check
 	CheckTime time.Duration
 
+	cuda   *cuda.Backend // nil for the CPU
 	peak   func() float64
 	memory func() (used, total uint64) // nil where the backend's memory is the process's
 	close  func()
@@ -96,7 +97,7 @@ func openGPU(index int) (*Device, error) {
 // openCUDA opens the device behind a driver for work: only if its kernels give the right results.
 func openCUDA(d gpu.Driver) (*Device, error) {
 	out := CUDA(d)
-	if err := out.check(out.Backend.(*cuda.Backend)); err != nil {
+	if err := out.check(); err != nil {
 		out.Close()
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func CUDA(d gpu.Driver) *Device {
 		b.SyncEach()
 	}
 	info := b.Info()
-	out := &Device{Backend: b, DType: tensor.BF16,
+	out := &Device{Backend: b, cuda: b, DType: tensor.BF16,
 		Text:   fmt.Sprintf("%s, %s, %d GiB", b.Name(), info.Name, info.TotalMemory>>30),
 		peak:   func() float64 { return cuda.PeakGFLOPS(info) },
 		memory: func() (used, total uint64) { return uint64(b.MemoryInUse()), uint64(info.TotalMemory) },

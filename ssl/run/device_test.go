@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -116,6 +117,63 @@ func TestFailuresOfADevice(t *testing.T) {
 	}
 	for n := 1; n < launches; n += 1 + launches/20 {
 		try(drivertest.Failer{FailLaunch: n})
+	}
+}
+
+// A device that gives garbage from some step on stops the run once max_nonfinite measured steps were skipped, although
+// only every tenth step is measured, and the error names the device: its kernels are compared with known answers again.
+func TestGarbageOfADevice(t *testing.T) {
+	for _, from := range []int{0, 500} {
+		c := tiny(t, "train.max_iterations=600", "train.log_every=10", "train.saveckp_freq=1000", "watch.max_nonfinite=3")
+		d := &drivertest.Garbage{Driver: drivertest.NewDry(1 << 30), On: from == 0}
+		o := dry(d)
+		skipped, last := 0, 0
+		o.Step = func(s *Step) {
+			d.On = d.On || s.Iteration+10 >= from
+			last = s.Iteration
+			if s.Skipped {
+				skipped++
+			}
+		}
+		_, err := Train(context.Background(), c, o)
+		if err == nil {
+			t.Fatalf("garbage from step %d: the run ends without an error", from)
+		}
+		// Three measured steps are skipped; the fourth stops the run and has no record.
+		if skipped != 3 || last != from+20 {
+			t.Errorf("garbage from step %d: %d steps are skipped, the last record is of step %d", from, skipped, last)
+		}
+		for _, want := range []string{
+			"fails the check of its kernels", "matrix products: Gemm/bf16", "not finite for 4 measured steps in a row",
+			fmt.Sprintf("step %d:", from+30),
+		} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("garbage from step %d: the error does not say %q: %v", from, want, err)
+			}
+		}
+	}
+}
+
+// A backbone that gives all images the same features is called out before the first step, and a sound one is not.
+func TestFeaturesAlike(t *testing.T) {
+	called := func(o Options) (called, first bool) {
+		steps := 0
+		o.Step = func(*Step) { steps++ }
+		o.Log = func(level, message string) {
+			if level == "WARNING" && strings.Contains(message, "the same features to 8 images that differ (standard deviation 0)") {
+				called, first = true, steps == 0
+			}
+		}
+		if _, err := Train(context.Background(), tiny(t, "train.max_iterations=2"), o); err != nil {
+			t.Fatal(err)
+		}
+		return called, first
+	}
+	if called, first := called(dry(drivertest.NewDry(1 << 30))); !called || !first {
+		t.Errorf("a device that computes nothing: called out %v, before the first step %v", called, first)
+	}
+	if called, _ := called(Options{Device: "cpu"}); called {
+		t.Error("a backbone as initialised is called out")
 	}
 }
 

@@ -51,7 +51,7 @@ func Train(ctx context.Context, c *config.Config, o Options) (*Summary, error) {
 		return nil, o.named(advise(err))
 	}
 	defer s.close()
-	err = s.work(ctx)
+	err = s.doubted(s.work(ctx))
 	if unreadable := (*loader.UnreadableError)(nil); errors.As(err, &unreadable) {
 		err = errors.Join(err, s.skip(unreadable.Samples))
 	}
@@ -91,6 +91,9 @@ func (s *session) work(ctx context.Context) error {
 	}
 	if err := s.restore(); err != nil {
 		return err
+	}
+	if err := s.compareFeatures(ctx); err != nil {
+		return s.interrupted(err)
 	}
 	var err error
 	if s.metrics, err = openMetrics(s.folder.file("metrics.jsonl"), s.trainer.Steps()); err != nil {
