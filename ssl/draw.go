@@ -27,7 +27,7 @@ type microBatch struct {
 	groups []nn.Group // without images
 	mask   []bool     // of its global crops
 	counts []int32    // masked patches of each of its global crops
-	masked []int32    // their rows in the packed tokens, which are the same for student and teacher
+	masked []int32    // their rows in the student's packed tokens
 	rows   []int32    // the rows that heads and losses read: CLS, then masked
 	lo, hi int        // its masked patches among those of this process's step
 }

@@ -21,7 +21,7 @@ func TestEmulatedGPUTrainsLikeCPU(t *testing.T) {
 	s.Watch.Every = 0
 	const steps = 5
 	run := func(b kernels.Backend, dtype tensor.DType) [steps][]float64 {
-		tr, err := NewTrainer(b, dtype, s)
+		tr, err := newTrainer(b, dtype, s)
 		if err != nil {
 			t.Fatal(err)
 		}

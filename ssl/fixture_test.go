@@ -157,22 +157,15 @@ func TestTrajectoriesAgainstReference(t *testing.T) {
 			weights float64
 		}{{"f64", ref.New(), tensor.F64, 1e-8, 1e-7}, {"f32", cpu, tensor.F32, 1e-4, 3e-4}} {
 			t.Run(r.Name+" "+e.name, func(t *testing.T) {
-				tr, err := NewTrainer(e.b, e.dtype, s)
+				m, err := Build(e.b, e.dtype, s, Sources{Student: fillWith(initialWave)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				tr, err := NewTrainer(m)
 				if err != nil {
 					t.Fatal(err)
 				}
 				tr.tape.A.Poison = true
-				for _, p := range tr.Student.parts() {
-					for _, q := range p.params.All() {
-						x := initialWave(q)
-						for i := range x.Len() {
-							q.Value().Set(i, x.At(i))
-						}
-					}
-				}
-				if err := tr.Adopt(); err != nil {
-					t.Fatal(err)
-				}
 				for step, want := range f.Losses {
 					b := Batch{
 						Views: []*tensor.Tensor{
@@ -192,7 +185,7 @@ func TestTrajectoriesAgainstReference(t *testing.T) {
 					name string
 					n    *Network
 					want map[string][2]float64
-				}{{"student", tr.Student, f.Student}, {"teacher", tr.Teacher, f.Teacher}} {
+				}{{"student", tr.Student, f.Student}, {"teacher", tr.Teacher.Network, f.Teacher}} {
 					n := 0
 					for _, p := range side.n.parts() {
 						for _, q := range p.params.All() {
@@ -221,6 +214,21 @@ func TestTrajectoriesAgainstReference(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// fillWith is a source of weights that are a function of their parameter.
+func fillWith(value func(p *nn.Param) *tensor.Tensor) func(n *Network) error {
+	return func(n *Network) error {
+		for _, p := range n.parts() {
+			for _, q := range p.params.All() {
+				x := value(q)
+				for i := range x.Len() {
+					q.Value().Set(i, x.At(i))
+				}
+			}
+		}
+		return nil
 	}
 }
 

@@ -21,37 +21,41 @@ func (s *Settings) FLOPs(masked int) int64 {
 
 // passFLOPs counts the passes through backbones and heads up to the bottlenecks.
 func (s *Settings) passFLOPs(masked int) int64 {
-	c := s.Backbone
+	globals, crops := s.globalView(), int64(s.Batch*s.crops())
+	n, t := s.student(), s.teacher()
+	student := crops * headFLOPs(n.Backbone, n.Head)
+	for _, v := range s.Views {
+		student += int64(s.Batch*v.Count) * trunkFLOPs(n.Backbone, v)
+	}
+	seen := int64(s.Batch * globals.Count)
+	teacher := seen * (trunkFLOPs(t.Backbone, globals) + headFLOPs(t.Backbone, t.Head))
+	if masked > 0 {
+		student += int64(masked) * headFLOPs(n.Backbone, n.patchHead())
+		teacher += int64(masked) * headFLOPs(t.Backbone, t.patchHead())
+	}
+	total := 3*student + teacher
+	if !loss.Off(s.Gram.Weight) {
+		total += seen * trunkFLOPs(t.Backbone, globals)
+	}
+	return total
+}
+
+// trunkFLOPs counts the backbone's pass over one crop.
+func trunkFLOPs(c nn.ViTConfig, v data.ViewSpec) int64 {
 	d := int64(c.Dim)
 	mlp := 2 * d * int64(c.MLPDim)
 	if c.Gated {
 		mlp = 3 * d * int64(c.MLPDim)
 	}
-	trunk := func(v data.ViewSpec) int64 {
-		p := int64(v.Height/c.PatchSize) * int64(v.Width/c.PatchSize)
-		n := p + int64(c.Prefix())
-		block := 2*(4*d*d+mlp)*n + 4*n*n*d
-		return int64(s.Batch*v.Count) * (2*p*int64(c.Channels*c.PatchSize*c.PatchSize)*d + int64(c.Depth)*block)
-	}
-	globals := s.globalView()
-	teacher := trunk(globals) + int64(s.Batch*globals.Count)*headFLOPs(d, s.DINO.Head)
-	student := int64(s.Batch*s.crops()) * headFLOPs(d, s.DINO.Head)
-	for _, v := range s.Views {
-		student += trunk(v)
-	}
-	if masked > 0 {
-		student += int64(masked) * headFLOPs(d, s.patchHead())
-		teacher += int64(masked) * headFLOPs(d, s.patchHead())
-	}
-	total := 3*student + teacher
-	if !loss.Off(s.Gram.Weight) {
-		total += trunk(globals)
-	}
-	return total
+	p := int64(v.Height/c.PatchSize) * int64(v.Width/c.PatchSize)
+	n := p + int64(c.Prefix())
+	block := 2*(4*d*d+mlp)*n + 4*n*n*d
+	return 2*p*int64(c.Channels*c.PatchSize*c.PatchSize)*d + int64(c.Depth)*block
 }
 
-// headFLOPs counts the MLP of a head for one row of width in.
-func headFLOPs(in int64, h nn.HeadConfig) (total int64) {
+// headFLOPs counts the MLP of a head for one row of a backbone.
+func headFLOPs(c nn.ViTConfig, h nn.HeadConfig) (total int64) {
+	in := int64(c.Dim)
 	for i := range h.Layers {
 		out := int64(h.Hidden)
 		if i == h.Layers-1 {

@@ -18,7 +18,7 @@ func TestGradients(t *testing.T) {
 			s.Batch, s.Views = 2, MultiCrop(8, 1, 4)
 			s.Gram.Snapshot.First = 0
 			s.KoLeo.Weight = optim.Constant(0.1)
-			tr, err := NewTrainer(ref.New(), tensor.F64, s)
+			tr, err := newTrainer(ref.New(), tensor.F64, s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestGradientsF32(t *testing.T) {
 				tr.reset()
 				return all, names
 			}
-			exact, err := NewTrainer(ref.New(), tensor.F64, s)
+			exact, err := newTrainer(ref.New(), tensor.F64, s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +161,7 @@ func TestGradientsF32(t *testing.T) {
 // vanish, and apart from each other.
 func liven(tr *Trainer) {
 	r := tensor.NewRand(8, 0, 0, 0)
-	for _, n := range []*Network{tr.Student, tr.Teacher} {
+	for _, n := range []*Network{tr.Student, tr.Teacher.Network} {
 		for _, p := range n.parts() {
 			for _, q := range p.params.All() {
 				x := q.Value()

@@ -29,7 +29,7 @@ func (t *Trainer) Memory() Memory {
 			}
 		}
 	}
-	for _, n := range []*Network{t.Student, t.Teacher} {
+	for _, n := range []*Network{t.Student, t.Teacher.Network} {
 		for _, p := range n.parts() {
 			params(p.params)
 		}
@@ -101,7 +101,6 @@ func (t *Trainer) termBytes(ready loss.Rows, masked int) (most int) {
 
 // headMemory lists what the heads hold while the terms that read them run.
 func (t *Trainer) headMemory(cls, masked int) []Share {
-	s := &t.Settings
 	size, stat, rows := t.dtype.Size(), t.stat.Size(), cls+masked
 	hidden := func(h nn.HeadConfig, rows int) int {
 		// Every hidden layer before and after its activation; the bottleneck before its norm is let go.
@@ -115,8 +114,9 @@ func (t *Trainer) headMemory(cls, masked int) []Share {
 		n := h.Prototypes * h.Bottleneck * size
 		return n + h.Prototypes*stat, n, n
 	}
-	first := s.DINO.Head
-	w, wt, dw := weights(first)
+	first, theirs := t.env.CLSHead, t.env.TeacherCLSHead
+	w, _, dw := weights(first)
+	_, wt, _ := weights(theirs)
 	if t.Student.PatchHead == nil {
 		return []Share{
 			{"head activations", hidden(first, rows)}, {"gradient of the bottleneck", rows * first.Bottleneck * size},
@@ -124,8 +124,9 @@ func (t *Trainer) headMemory(cls, masked int) []Share {
 			{"one chunk of logits on both sides", t.termBytes(loss.CLSHead|loss.MaskedHead, masked)},
 		}
 	}
-	second := s.patchHead()
-	w2, wt2, dw2 := weights(second)
+	second := t.env.MaskedHead
+	w2, _, dw2 := weights(second)
+	_, wt2, _ := weights(t.env.TeacherMaskedHead)
 	// The DINO head's gradients wait for backward while the patch head's terms run; its prototypes are let go.
 	atCLS := hidden(first, cls) + cls*first.Bottleneck*size + w + dw + wt + t.termBytes(loss.CLSHead, masked)
 	atPatch := hidden(first, cls) + cls*first.Bottleneck*size + dw + wt +

@@ -5,7 +5,6 @@ import (
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
-	"github.com/dino-mx/dmx/nn/optim"
 	"github.com/dino-mx/dmx/ssl/loss"
 )
 
@@ -15,6 +14,41 @@ type Network struct {
 	Head     *nn.Head // CLS tokens; patches too unless PatchHead is set
 	// PatchHead is the patches' own head, or nil.
 	PatchHead *nn.Head
+	// Adapters are those of the backbone, in the order of its modules.
+	Adapters []*nn.Adapter
+}
+
+// NetworkShape describes a network.
+type NetworkShape struct {
+	Backbone nn.ViTConfig
+	// Head and PatchHead are projection heads, whose fields In, Depth and Prefix are filled in. PatchHead nil shares Head.
+	Head      nn.HeadConfig
+	PatchHead *nn.HeadConfig
+}
+
+// patchHead is the head of the masked patches.
+func (s *NetworkShape) patchHead() nn.HeadConfig {
+	if s.PatchHead != nil {
+		return *s.PatchHead
+	}
+	return s.Head
+}
+
+// student is the shape of the student.
+func (s *Settings) student() NetworkShape {
+	n := NetworkShape{Backbone: s.Backbone, Head: s.DINO.Head}
+	if !loss.Off(s.IBOT.Weight) {
+		n.PatchHead = s.IBOT.Head
+	}
+	return n
+}
+
+// teacher is the shape of the teacher.
+func (s *Settings) teacher() NetworkShape {
+	if s.Teacher != nil {
+		return *s.Teacher
+	}
+	return s.student()
 }
 
 // part is one module of a network under the name it has in checkpoints and clip groups.
@@ -23,21 +57,27 @@ type part struct {
 	params *nn.Params
 }
 
-func newNetwork(b nn.Builder, s *Settings) (*Network, error) {
+// newNetwork allocates a network, with adapters where lora is set. Its parameters are undefined.
+func newNetwork(b nn.Builder, s NetworkShape, lora *nn.LoRAConfig) (*Network, error) {
 	backbone, err := b.NewViT(s.Backbone)
 	if err != nil {
 		return nil, err
 	}
 	n := &Network{Backbone: backbone}
+	if lora != nil {
+		if n.Adapters, err = b.AddLoRA(backbone, *lora); err != nil {
+			return nil, err
+		}
+	}
 	head := func(c nn.HeadConfig, prefix string) (*nn.Head, error) {
 		c.In, c.Depth, c.Prefix = s.Backbone.Dim, s.Backbone.Depth+1, prefix
 		return b.NewHead(c)
 	}
-	if n.Head, err = head(s.DINO.Head, "dino_head."); err != nil {
+	if n.Head, err = head(s.Head, "dino_head."); err != nil {
 		return nil, err
 	}
-	if !loss.Off(s.IBOT.Weight) && s.IBOT.Head != nil {
-		if n.PatchHead, err = head(*s.IBOT.Head, "ibot_head."); err != nil {
+	if s.PatchHead != nil {
+		if n.PatchHead, err = head(*s.PatchHead, "ibot_head."); err != nil {
 			return nil, err
 		}
 	}
@@ -46,7 +86,10 @@ func newNetwork(b nn.Builder, s *Settings) (*Network, error) {
 
 // parts lists the modules in a fixed order.
 func (n *Network) parts() []part {
-	ps := []part{{"backbone", n.Backbone.Params}, {"dino_head", n.Head.Params}}
+	ps := []part{{"backbone", n.Backbone.Params}}
+	if n.Head != nil {
+		ps = append(ps, part{"dino_head", n.Head.Params})
+	}
 	if n.PatchHead != nil {
 		ps = append(ps, part{"ibot_head", n.PatchHead.Params})
 	}
@@ -60,7 +103,14 @@ func (n *Network) init(b kernels.Backend, seed uint64) {
 	}
 }
 
-// copyFrom makes n an exact copy of src.
+// sync rounds the weights to the working type after they were written from outside.
+func (n *Network) sync(b kernels.Backend) {
+	for _, p := range n.parts() {
+		p.params.Sync(b)
+	}
+}
+
+// copyFrom makes n an exact copy of the parts that src has too.
 func (n *Network) copyFrom(b kernels.Backend, src *Network) error {
 	from := src.parts()
 	for i, p := range n.parts() {
@@ -69,14 +119,4 @@ func (n *Network) copyFrom(b kernels.Backend, src *Network) error {
 		}
 	}
 	return nil
-}
-
-// modules pairs the student's parts with the teacher's for the optimiser.
-func modules(student, teacher *Network) []optim.Module {
-	var ms []optim.Module
-	to := teacher.parts()
-	for i, p := range student.parts() {
-		ms = append(ms, optim.Module{Name: p.name, Params: p.params, Teacher: to[i].params, Depth: student.Backbone.Config.Depth})
-	}
-	return ms
 }

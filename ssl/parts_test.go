@@ -127,7 +127,7 @@ func TestMicroBatches(t *testing.T) {
 				// In 32 parts some lose all their crops to drop path by subset.
 				for _, parts := range []int{1, 4, 32} {
 					s.MicroBatches = parts
-					tr, err := NewTrainer(e.b, e.dtype, s)
+					tr, err := newTrainer(e.b, e.dtype, s)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -155,7 +155,7 @@ func TestMicroBatchesOverSteps(t *testing.T) {
 	var want map[string][]float64
 	for _, parts := range []int{1, 4} {
 		s.MicroBatches = parts
-		tr, err := NewTrainer(ref.New(), tensor.F64, s)
+		tr, err := newTrainer(ref.New(), tensor.F64, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func TestRanks(t *testing.T) {
 	for name, s := range recipesInParts() {
 		for _, parts := range []int{1, 2} {
 			t.Run(fmt.Sprint(name, " ", parts), func(t *testing.T) {
-				whole, err := NewTrainer(ref.New(), tensor.F64, s)
+				whole, err := newTrainer(ref.New(), tensor.F64, s)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -239,7 +239,7 @@ func TestRanks(t *testing.T) {
 						r := s
 						r.Batch, r.MicroBatches = s.Batch/ranks, parts
 						r.Ranks = Ranks{Index: rank, Count: ranks, Reduce: e.reduce}
-						tr, err := NewTrainer(ref.New(), tensor.F64, r)
+						tr, err := newTrainer(ref.New(), tensor.F64, r)
 						if err != nil {
 							t.Error(err)
 							return

@@ -26,7 +26,7 @@ type onebyone struct{ kernels.Backend }
 func weights(t *testing.T, tr *Trainer) map[string][]byte {
 	t.Helper()
 	out := map[string][]byte{}
-	for name, n := range map[string]*Network{"student ": tr.Student, "teacher ": tr.Teacher} {
+	for name, n := range map[string]*Network{"student ": tr.Student, "teacher ": tr.Teacher.Network} {
 		for _, p := range n.parts() {
 			for _, q := range p.params.All() {
 				if q.Shape.Len() > 0 {
@@ -57,7 +57,7 @@ func TestReplayedSteps(t *testing.T) {
 	s.Backbone.Depth = 1
 	s.Schedules.FreezeLastLayer, s.Schedules.LastLayer = 4, optim.LastLayerSkipped
 	const steps = 6
-	plain, err := NewTrainer(onebyone{cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{})}, tensor.BF16, s)
+	plain, err := newTrainer(onebyone{cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{})}, tensor.BF16, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestReplayedSteps(t *testing.T) {
 		t.Errorf("every step masks the same number of patches; the test should see it change")
 	}
 	count := &drivertest.Counter{Driver: drivertest.NewLate(ptx.NewDriver(1<<28, 1), 5)}
-	tr, err := NewTrainer(cuda.New(count, cuda.Versions{}), tensor.BF16, s)
+	tr, err := newTrainer(cuda.New(count, cuda.Versions{}), tensor.BF16, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestReplayedSteps(t *testing.T) {
 	if diff := cmp.Diff(want, weights(t, tr)); diff != "" {
 		t.Errorf("weights (-one by one +replayed):\n%s", diff)
 	}
-	resumed, err := NewTrainer(cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{}), tensor.BF16, s)
+	resumed, err := newTrainer(cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{}), tensor.BF16, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,11 +151,11 @@ func TestReplayedMicroBatches(t *testing.T) {
 	s.Backbone.Depth = 1
 	s.Targets.Sinkhorn = true
 	const steps = 3
-	plain, err := NewTrainer(onebyone{cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{})}, tensor.BF16, s)
+	plain, err := newTrainer(onebyone{cuda.New(ptx.NewDriver(1<<28, 1), cuda.Versions{})}, tensor.BF16, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	late, err := NewTrainer(cuda.New(drivertest.NewLate(ptx.NewDriver(1<<28, 1), 5), cuda.Versions{}), tensor.BF16, s)
+	late, err := newTrainer(cuda.New(drivertest.NewLate(ptx.NewDriver(1<<28, 1), 5), cuda.Versions{}), tensor.BF16, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestDeviceMemoryAndCalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dry := drivertest.NewDry(80 << 30)
 			count := &drivertest.Counter{Driver: dry}
-			tr, err := NewTrainer(cuda.New(count, cuda.Versions{}), tensor.BF16, s)
+			tr, err := newTrainer(cuda.New(count, cuda.Versions{}), tensor.BF16, s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,7 +269,7 @@ func TestDeviceFailures(t *testing.T) {
 	run := func(f drivertest.Failer) (failed bool, err error) {
 		dry := drivertest.NewDry(1 << 30)
 		f.Driver, f.Err = dry, broken
-		tr, err := NewTrainer(cuda.New(&f, cuda.Versions{}), tensor.BF16, s)
+		tr, err := newTrainer(cuda.New(&f, cuda.Versions{}), tensor.BF16, s)
 		for i := 0; err == nil && i < 2; i++ {
 			_, err = tr.Step(batches(&s, i))
 		}

@@ -24,7 +24,12 @@ type Settings struct {
 	// others, which only the student sees.
 	Views []data.ViewSpec
 
-	Backbone  nn.ViTConfig
+	Backbone nn.ViTConfig
+	// LoRA puts low-rank adapters on the backbone, which is frozen otherwise; nil trains all of it.
+	LoRA *nn.LoRAConfig
+	// Teacher is a teacher with weights of its own, which stay as they are; nil makes it the student's moving average.
+	// Its heads must have as many prototypes as the student's.
+	Teacher   *NetworkShape
 	DINO      DINO
 	IBOT      IBOT
 	KoLeo     loss.KoLeo // off without weight
@@ -118,6 +123,9 @@ func (s *Settings) Validate() error {
 	if err := s.validateViews(); err != nil {
 		return err
 	}
+	if err := s.validateTeacher(); err != nil {
+		return err
+	}
 	switch {
 	case s.Batch < 1:
 		return bad("batch size", s.Batch, "at least 1")
@@ -144,6 +152,37 @@ func (s *Settings) Validate() error {
 	return nil
 }
 
+// validateTeacher names what a frozen teacher does not have in common with the student.
+func (s *Settings) validateTeacher() error {
+	if s.Teacher == nil {
+		return nil
+	}
+	if err := s.Teacher.Backbone.Validate(); err != nil {
+		return fmt.Errorf("teacher: %w", err)
+	}
+	n, t := s.student(), s.Teacher
+	bad := func(what string, teacher, student any) error {
+		return fmt.Errorf("training settings: the frozen teacher has %s %v, the student %v; they must be equal", what, teacher, student)
+	}
+	g, masked := s.globalView(), !loss.Off(s.IBOT.Weight)
+	grid := func(p int) [2]int { return [2]int{g.Height / p, g.Width / p} }
+	switch {
+	case t.Backbone.Channels != n.Backbone.Channels:
+		return bad("image channels", t.Backbone.Channels, n.Backbone.Channels)
+	case t.Head.Prototypes != n.Head.Prototypes:
+		return bad("prototypes", t.Head.Prototypes, n.Head.Prototypes)
+	case masked && (t.PatchHead == nil) != (n.PatchHead == nil):
+		return bad("a head for patches:", t.PatchHead != nil, n.PatchHead != nil)
+	case masked && t.patchHead().Prototypes != n.patchHead().Prototypes:
+		return bad("prototypes for patches", t.patchHead().Prototypes, n.patchHead().Prototypes)
+	case (masked || !loss.Off(s.Gram.Weight)) && grid(t.Backbone.PatchSize) != grid(n.Backbone.PatchSize):
+		return bad("patches of a global crop", grid(t.Backbone.PatchSize), grid(n.Backbone.PatchSize))
+	case !loss.Off(s.Gram.Weight):
+		return fmt.Errorf("training settings: Gram anchoring copies a teacher that moves; a frozen teacher does not")
+	}
+	return nil
+}
+
 // negative reports whether a weight starts below 0.
 func negative(w optim.Schedule) bool { return w != nil && w.At(0) < 0 }
 
@@ -159,14 +198,6 @@ func (s *Settings) microBatches() int { return max(1, s.MicroBatches) }
 
 // total is the number of images of a step of all processes.
 func (s *Settings) total() int { return s.Batch * max(1, s.Ranks.Count) }
-
-// patchHead is the head of the masked patches.
-func (s *Settings) patchHead() nn.HeadConfig {
-	if s.IBOT.Head != nil {
-		return *s.IBOT.Head
-	}
-	return s.DINO.Head
-}
 
 // objective lists the terms of the recipe.
 func (s *Settings) objective() []loss.Spec {
@@ -191,12 +222,13 @@ func (s *Settings) objective() []loss.Spec {
 
 // env is the shapes that terms are made for; device and types are left to fill in.
 func (s *Settings) env() loss.Env {
-	g, p := s.globalView(), s.Backbone.PatchSize
+	g, p, n, t := s.globalView(), s.Backbone.PatchSize, s.student(), s.teacher()
 	return loss.Env{
 		DType: tensor.F32, Stat: tensor.F32,
 		Images: s.Batch / s.microBatches(), Local: s.Batch, Total: s.total(),
 		Globals: g.Count, Locals: s.crops() - g.Count, Dim: s.Backbone.Dim, Patches: (g.Height / p) * (g.Width / p),
-		CLSHead: s.DINO.Head, MaskedHead: s.patchHead(), MaxMasked: s.maxMasked(),
+		TeacherDim: t.Backbone.Dim, CLSHead: n.Head, MaskedHead: n.patchHead(),
+		TeacherCLSHead: t.Head, TeacherMaskedHead: t.patchHead(), MaxMasked: s.maxMasked(),
 		ChunkBytes: chunkBytes, Reduce: s.Ranks.Reduce, Processes: max(1, s.Ranks.Count),
 	}
 }

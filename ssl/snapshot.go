@@ -6,8 +6,7 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// snapshot is a copy of the teacher's backbone as it was at some step, for terms that hold the student to an earlier
-// teacher.
+// snapshot is the snapshot teacher in a trainer: a copy of the teacher's backbone as it was at some step.
 type snapshot struct {
 	when  Snapshot
 	model *nn.ViT
@@ -15,12 +14,8 @@ type snapshot struct {
 	rows  autograd.RowMap // the patches of the global crops of a micro-batch, in the teacher's layout
 }
 
-func newSnapshot(t *Trainer) (*snapshot, error) {
-	a := &snapshot{when: t.Settings.Gram.Snapshot}
-	var err error
-	if a.model, err = (nn.Builder{Backend: t.backend, DType: t.dtype}).NewViT(t.Settings.Backbone); err != nil {
-		return nil, err
-	}
+func newSnapshot(t *Trainer, from *Teacher) (a *snapshot, err error) {
+	a = &snapshot{when: t.Settings.Gram.Snapshot, model: from.Backbone}
 	a.rows, err = patchRows(t, t.plan.teacher)
 	return a, err
 }

@@ -112,11 +112,8 @@ func (t *Trainer) Load(dir string) (same bool, err error) {
 			return false, err
 		}
 	}
-	for _, n := range []*Network{t.Student, t.Teacher} {
-		for _, q := range n.parts() {
-			q.params.Sync(t.backend)
-		}
-	}
+	t.Student.sync(t.backend)
+	t.Teacher.sync(t.backend)
 	if t.snapshot != nil {
 		t.snapshot.model.Params.Sync(t.backend)
 		t.snapshot.taken = p.GramTaken
@@ -179,7 +176,10 @@ func (t *Trainer) files() []stateFileContent {
 		}
 		return list
 	}
-	fs := []stateFileContent{{studentFile, network(t.Student)}, {teacherFile, network(t.Teacher)}}
+	fs := []stateFileContent{{studentFile, network(t.Student)}}
+	if t.Teacher.Rule == RuleEMA { // a frozen teacher is loaded from where it came from
+		fs = append(fs, stateFileContent{teacherFile, network(t.Teacher.Network)})
+	}
 	var moments []named
 	for _, m := range t.opt.State() {
 		moments = append(moments, named{"m." + m.Name, m.M}, named{"v." + m.Name, m.V})

@@ -44,7 +44,7 @@ func recipes() map[string]Settings {
 
 func trainer(t testing.TB, b *cpu.Backend, s Settings) *Trainer {
 	t.Helper()
-	tr, err := NewTrainer(b, tensor.F32, s)
+	tr, err := newTrainer(b, tensor.F32, s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -214,7 +214,7 @@ func (t *Trainer) reserve(masked int) {
 		t.tape.A.Fit(0)
 		return
 	}
-	h := t.Settings.patchHead()
+	h := t.env.MaskedHead
 	// For each row: tokens and their gradient, every layer of both heads with its input to the activation, and the
 	// gradients in flight.
 	row := t.dtype.Size() * (8*t.Settings.Backbone.Dim + 3*h.Hidden*h.Layers + 8*h.Bottleneck)

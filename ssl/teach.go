@@ -27,8 +27,8 @@ func (t *Trainer) makeTargets() error {
 		dst  **tensor.Tensor
 		n, d int
 	}{
-		{true, &t.targets.cls, rows, s.DINO.Head.Bottleneck},
-		{t.draw.most > 0, &t.targets.masked, t.draw.most, s.patchHead().Bottleneck},
+		{true, &t.targets.cls, rows, t.env.TeacherCLSHead.Bottleneck},
+		{t.draw.most > 0, &t.targets.masked, t.draw.most, t.env.TeacherMaskedHead.Bottleneck},
 		{reads.WholeBatch && s.microBatches() > 1, &t.targets.student, rows, s.Backbone.Dim},
 	} {
 		if !x.on {
@@ -48,8 +48,7 @@ func (t *Trainer) teach(m *microBatch, watched *loss.Observation) {
 	tape, net, n := t.tape, t.Teacher, len(t.plan.teacherCLS)
 	tape.NoGrad(func() {
 		globals := [1]nn.Group{{Images: m.groups[0].Images}}
-		// The rows of a global crop are the same in both layouts: global crops come first.
-		rows := append(append(m.rows[:0:0], t.plan.teacherCLS...), m.masked...)
+		rows := t.plan.teacher.MaskedRows(append(m.rows[:0:0], t.plan.teacherCLS...), 0, m.mask)
 		tokens := net.Backbone.Forward(tape, t.plan.teacher, globals[:], nn.Options{Rows: rows}).Tokens
 		if watched != nil && m.at == 0 {
 			watched.Features(tape, tokens.Value.Rows(0, n))
@@ -81,7 +80,7 @@ func (t *Trainer) teach(m *microBatch, watched *loss.Observation) {
 func (t *Trainer) survey(m *microBatch) {
 	tape, n := t.tape, len(t.plan.teacherCLS)
 	tape.NoGrad(func() {
-		o := nn.Options{Rows: t.plan.teacherCLS, Draw: t.randomness(m)}
+		o := nn.Options{Rows: t.plan.surveyCLS, Draw: t.randomness(m)}
 		tokens := t.Student.Backbone.Forward(tape, t.plan.survey, m.groups[:1], o).Tokens
 		t.backend.Copy(t.targets.student.Rows(m.at*t.env.Globals, m.at*t.env.Globals+n), tokens.Value)
 		tape.Release(tokens)

@@ -18,8 +18,9 @@ var ErrNothingMasked = errors.New("no patch is ever masked")
 // Trainer holds student, teacher, optimiser and the terms of the objective, and makes steps. It belongs to one
 // goroutine.
 type Trainer struct {
-	Settings         Settings
-	Student, Teacher *Network
+	Settings Settings
+	Student  *Network
+	Teacher  *Teacher
 
 	backend kernels.Backend
 	dtype   tensor.DType
@@ -59,40 +60,20 @@ type plan struct {
 	student, teacher       *nn.Layout
 	studentCLS, teacherCLS []int32
 	survey                 *nn.Layout      // of the student's global crops alone
+	surveyCLS              []int32         // their CLS tokens in it, image by image
 	patches                autograd.RowMap // the patches of the global crops, where a term reads them
 }
 
-// NewTrainer allocates a trainer, draws the student's weights from Settings.Seed and makes the teacher their copy.
-// dtype is the working type (f32, bf16, or f64 in the oracle). To start from other weights write them into
-// Student and call Adopt.
-func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (_ *Trainer, err error) {
-	if err := s.Validate(); err != nil {
-		return nil, err
-	}
+// NewTrainer makes the trainer of models that were built.
+func NewTrainer(m *Models) (_ *Trainer, err error) {
 	defer tensor.CatchOutOfMemory(&err)
-	t := &Trainer{Settings: s, backend: b, dtype: dtype, images: s.Batch / s.microBatches()}
-	build := nn.Builder{Backend: b, DType: dtype, Train: true}
-	if t.Student, err = newNetwork(build, &s); err != nil {
-		return nil, err
+	s := m.Settings
+	t := &Trainer{
+		Settings: s, Student: m.Student, Teacher: m.Teacher, backend: m.backend, dtype: m.dtype, images: s.Batch / s.microBatches(),
 	}
-	build.Train = false
-	if t.Teacher, err = newNetwork(build, &s); err != nil {
-		return nil, err
-	}
-	t.tape = build.NewTape()
+	t.tape = nn.Builder{Backend: m.backend, DType: m.dtype, Train: true}.NewTape()
 	t.stat = t.tape.StatType()
-	t.Student.init(b, s.Seed)
-	if s.FreezeBlocks > 0 {
-		t.Student.Backbone.FreezeBlocks(s.FreezeBlocks, true)
-	}
-	if loss.Off(s.IBOT.Weight) && t.Student.Backbone.MaskToken != nil {
-		// Never shown, it would only be shrunk by weight decay.
-		t.Student.Backbone.Params.Freeze(nn.NamePrefix("embeddings.mask_token"))
-	}
-	if err := t.Adopt(); err != nil {
-		return nil, err
-	}
-	if t.opt, err = optim.NewAdamW(b, modules(t.Student, t.Teacher), s.Optim); err != nil {
+	if t.opt, err = optim.NewAdamW(m.backend, m.modules(), s.Optim); err != nil {
 		return nil, err
 	}
 	if err := t.makePlan(); err != nil {
@@ -104,16 +85,13 @@ func NewTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (_ *Trainer, 
 	if err := t.makeTerms(); err != nil {
 		return nil, err
 	}
-	t.settle()
-	return t, b.Sync()
-}
-
-// Adopt makes the teacher an exact copy of the student, as a run starts.
-func (t *Trainer) Adopt() error {
-	for _, p := range t.Student.parts() {
-		p.params.Sync(t.backend)
+	if m.Snapshot != nil {
+		if t.snapshot, err = newSnapshot(t, m.Snapshot); err != nil {
+			return nil, err
+		}
 	}
-	return t.Teacher.copyFrom(t.backend, t.Student)
+	t.settle()
+	return t, t.backend.Sync()
 }
 
 // Steps is the number of steps done: the index of the next one.
@@ -137,6 +115,7 @@ func (t *Trainer) makePlan() (err error) {
 				p.studentCLS = append(p.studentCLS, p.student.CLSRow(g, c*b+i))
 				if g == 0 {
 					p.teacherCLS = append(p.teacherCLS, p.teacher.CLSRow(g, c*b+i))
+					p.surveyCLS = append(p.surveyCLS, p.survey.CLSRow(g, c*b+i))
 				}
 			}
 		}
@@ -181,11 +160,6 @@ func (t *Trainer) makeTerms() (err error) {
 			return err
 		}
 	}
-	if t.reads().Snapshot != 0 {
-		if t.snapshot, err = newSnapshot(t); err != nil {
-			return err
-		}
-	}
 	return t.makeTargets()
 }
 
@@ -196,6 +170,8 @@ func (t *Trainer) checkReads(x *term) error {
 	switch {
 	case r.Teacher&^heads != 0:
 		return fmt.Errorf("training settings: term %s reads the teacher's tokens; only the rows of its heads are kept", name)
+	case r.Snapshot != 0 && loss.Off(t.Settings.Gram.Weight):
+		return fmt.Errorf("training settings: term %s reads a snapshot; only Gram anchoring takes one", name)
 	case r.Snapshot&^loss.Patches != 0:
 		return fmt.Errorf("training settings: term %s reads more of the snapshot than the patches of the global crops", name)
 	case r.Student&loss.Patches != 0 && r.Student&^loss.Patches != 0:

@@ -52,6 +52,15 @@ func batches(s *Settings, step int) Batch {
 	return b
 }
 
+// newTrainer makes a trainer of random weights.
+func newTrainer(b kernels.Backend, dtype tensor.DType, s Settings) (*Trainer, error) {
+	m, err := Build(b, dtype, s, Sources{})
+	if err != nil {
+		return nil, err
+	}
+	return NewTrainer(m)
+}
+
 func newCPU(t testing.TB, threads int) *cpu.Backend {
 	b := cpu.New(cpu.Options{Threads: threads})
 	t.Cleanup(b.Close)
@@ -60,7 +69,7 @@ func newCPU(t testing.TB, threads int) *cpu.Backend {
 
 func TestSmoke(t *testing.T) {
 	s := micro()
-	tr, err := NewTrainer(newCPU(t, 1), tensor.F32, s)
+	tr, err := newTrainer(newCPU(t, 1), tensor.F32, s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,11 @@ func (b *bench) profileModel(t *table, m model, first bool) error {
 	}
 	backend := cuda.New(timer, versions{})
 	settings := m.settings()
-	trainer, err := ssl.NewTrainer(&counted{inner: backend, announce: p.begin}, tensor.BF16, settings)
+	models, err := ssl.Build(&counted{inner: backend, announce: p.begin}, tensor.BF16, settings, ssl.Sources{})
+	if err != nil {
+		return err
+	}
+	trainer, err := ssl.NewTrainer(models)
 	if err != nil {
 		return err
 	}

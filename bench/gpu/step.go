@@ -105,8 +105,12 @@ func (b *bench) newTrainer(m model) (*trainer, error) {
 			t.batches[i], err = m.noise(g.backend.Pinned())
 		}
 	}
+	var models *ssl.Models
 	if err == nil {
-		t.trainer, err = ssl.NewTrainer(g.backend, tensor.BF16, m.settings())
+		models, err = ssl.Build(g.backend, tensor.BF16, m.settings(), ssl.Sources{})
+	}
+	if err == nil {
+		t.trainer, err = ssl.NewTrainer(models)
 	}
 	if err == nil {
 		err = t.trainer.Stage(t.batches[0])

@@ -36,7 +36,11 @@ func memory(w io.Writer) error {
 	b := cpu.New(cpu.Options{Threads: 1})
 	defer b.Close()
 	s := dino(batchSize)
-	t, err := ssl.NewTrainer(b, tensor.F32, s)
+	m, err := ssl.Build(b, tensor.F32, s, ssl.Sources{})
+	if err != nil {
+		return err
+	}
+	t, err := ssl.NewTrainer(m)
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,11 @@ type worker struct {
 
 func newWorker(s ssl.Settings, threads int) (*worker, error) {
 	w := &worker{backend: cpu.New(cpu.Options{Threads: threads}), threads: threads, batch: noise(&s)}
-	var err error
-	if w.trainer, err = ssl.NewTrainer(w.backend, tensor.F32, s); err != nil {
+	m, err := ssl.Build(w.backend, tensor.F32, s, ssl.Sources{})
+	if err == nil {
+		w.trainer, err = ssl.NewTrainer(m)
+	}
+	if err != nil {
 		w.close()
 		return nil, err
 	}

@@ -92,9 +92,9 @@ func (d *dino) State() []Named { return []Named{{"dino", d.loss.centring.centre}
 // Cost counts the logits, the student's with their gradients.
 func (d DINO) Cost(e *Env, _ int) Cost {
 	h, u := e.CLSHead, imagePattern(e.Globals, e.Locals)
-	product := 2 * int64(h.Bottleneck) * int64(h.Prototypes)
+	rows := int64(3*u.students*h.Bottleneck + u.teachers*e.TeacherCLSHead.Bottleneck)
 	return Cost{
-		FLOPs: int64(e.Local) * int64(3*u.students+u.teachers) * product,
+		FLOPs: int64(e.Local) * rows * 2 * int64(h.Prototypes),
 		Bytes: e.logitBytes(u, h.Prototypes, e.Images, e.Images),
 	}
 }

@@ -71,7 +71,7 @@ func (s *ibot) State() []Named { return []Named{{"ibot", s.loss.centring.centre}
 func (s IBOT) Cost(e *Env, masked int) Cost {
 	h := e.MaskedHead
 	return Cost{
-		FLOPs: 4 * int64(masked) * 2 * int64(h.Bottleneck) * int64(h.Prototypes), // student three times, teacher once
+		FLOPs: int64(masked) * int64(3*h.Bottleneck+e.TeacherMaskedHead.Bottleneck) * 2 * int64(h.Prototypes),
 		Bytes: e.logitBytes(patchPattern(), h.Prototypes, e.MaxMasked, masked),
 	}
 }

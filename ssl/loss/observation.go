@@ -32,7 +32,7 @@ func NewObservation(e Env) (*Observation, error) {
 	for _, x := range []struct {
 		dst   **tensor.Tensor
 		shape []int
-	}{{&o.use, []int{k}}, {&o.part, []int{k}}, {&o.entropy, []int{chunks + 1}}, {&o.moments, []int{2, e.Dim}}} {
+	}{{&o.use, []int{k}}, {&o.part, []int{k}}, {&o.entropy, []int{chunks + 1}}, {&o.moments, []int{2, e.TeacherDim}}} {
 		if *x.dst, err = tensor.New(e.Backend.Allocator(), e.Stat, x.shape...); err != nil {
 			return nil, fmt.Errorf("loss: collapse watch: %w", err)
 		}

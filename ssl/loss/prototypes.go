@@ -108,8 +108,8 @@ type prototypeInputs struct {
 	Add      bool           // add to DStudent
 
 	Prototypes *autograd.Var  // [K, b] of the student
-	Teacher    *tensor.Tensor // [units·teachers, b]
-	TeacherW   *tensor.Tensor // [K, b]
+	Teacher    *tensor.Tensor // [units·teachers, b'], of the teacher's own width
+	TeacherW   *tensor.Tensor // [K, b']
 
 	Weights  *tensor.Tensor // [units·pairs]
 	Loss     *tensor.Tensor // [units·pairs], written: weighted, one for each pair
@@ -125,7 +125,7 @@ func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
 	if units == 0 {
 		return
 	}
-	width := in.Teacher.Dim(1)
+	width := in.Student.Dim(1)
 	sInv, tInv := 1/in.STemp, 1/in.TTemp
 	most := min(p.most, units)
 	s := t.A.New(t.DType, most*u.students, p.k)

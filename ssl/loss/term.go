@@ -93,12 +93,15 @@ type Env struct {
 	DType, Stat tensor.DType // of rows, and of losses
 	// Images of a micro-batch, of this process's step, and of the step of all processes.
 	Images, Local, Total int
-	Globals, Locals      int // crops of an image
-	Dim                  int // width of the student's tokens
-	Patches              int // of a global crop
-	CLSHead, MaskedHead  nn.HeadConfig
-	MaxMasked            int // masked patches of this process's step at most
-	Groups               int // clip groups of the optimiser: the length of Update's scales
+	Globals, Locals      int           // crops of an image
+	Dim, TeacherDim      int           // width of the student's tokens, and of the teacher's
+	Patches              int           // of a global crop
+	CLSHead, MaskedHead  nn.HeadConfig // of the student
+	// The teacher's heads have the same prototypes, but their own widths.
+	TeacherCLSHead, TeacherMaskedHead nn.HeadConfig
+
+	MaxMasked int // masked patches of this process's step at most
+	Groups    int // clip groups of the optimiser: the length of Update's scales
 	// ChunkBytes bounds the logits that exist at a time on each side of a loss over prototypes.
 	ChunkBytes int
 	// Reduce adds a tensor over all processes, in place; nil for a process that trains alone. point names the place in

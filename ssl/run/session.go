@@ -121,7 +121,11 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	if s.loader, err = loader.New(load); err != nil {
 		return nil, err
 	}
-	if s.trainer, err = ssl.NewTrainer(s.backend, s.device.DType, *set); err != nil {
+	models, err := ssl.Build(s.backend, s.device.DType, *set, ssl.Sources{Student: initial.source(s.backend)})
+	if err != nil {
+		return nil, err
+	}
+	if s.trainer, err = ssl.NewTrainer(models); err != nil {
 		return nil, err
 	}
 	if s.folder, err = open(c); err != nil {
@@ -133,8 +137,8 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	if err = s.openSkipped(); err != nil {
 		return nil, err
 	}
-	if err = initial.load(s); err != nil {
-		return nil, err
+	if initial.report != nil {
+		s.say("INFO", fmt.Sprintf("initial weights %s: %s", initial.weights.Path, initial.report.Summary()))
 	}
 	if s.summary, err = s.openSummary(); err != nil {
 		return nil, err

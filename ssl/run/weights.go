@@ -6,9 +6,11 @@ import (
 	"os"
 
 	"github.com/dino-mx/dmx/data/augment"
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/nn/hf"
 	"github.com/dino-mx/dmx/nn/hf/hub"
+	"github.com/dino-mx/dmx/ssl"
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
@@ -17,6 +19,7 @@ import (
 type initial struct {
 	config  nn.ViTConfig
 	weights *hf.Checkpoint // nil for a random draw
+	report  *hf.Report     // of loading them, once they are loaded
 	allow   hf.Allow
 }
 
@@ -88,18 +91,18 @@ func openOptions(t *config.Train) (hf.OpenOptions, error) {
 	return hf.OpenOptions{Branch: t.CheckpointBranch, Heads: t.CheckpointHeads, Interpolation: rule}, err
 }
 
-// load writes the weights into the session's student and makes the teacher its copy. What the file does not
-// have and training needs, such as a mask token, stays as it was drawn.
-func (in *initial) load(s *session) error {
+// source returns what fills the student's backbone with the weights, nil for a random draw. What the file does not have
+// and training needs, such as a mask token, stays as it was drawn.
+func (in *initial) source(b kernels.Backend) func(n *ssl.Network) error {
 	if in.weights == nil {
 		return nil
 	}
-	report, err := in.weights.Load(s.trainer.Student.Backbone.Params, s.backend, in.allow)
-	if err != nil {
-		return fmt.Errorf("initial weights: %w", err)
+	return func(n *ssl.Network) (err error) {
+		if in.report, err = in.weights.Load(n.Backbone.Params, b, in.allow); err != nil {
+			return fmt.Errorf("initial weights: %w", err)
+		}
+		return nil
 	}
-	s.say("INFO", fmt.Sprintf("initial weights %s: %s", in.weights.Path, report.Summary()))
-	return s.trainer.Adopt()
 }
 
 func (in *initial) close() {

@@ -71,7 +71,11 @@ var lossNames = []string{"loss", "dino global", "dino local", "ibot", "koleo"}
 // train makes some steps and returns the losses of each.
 func train(t *testing.T, b kernels.Backend, dtype tensor.DType, s ssl.Settings, steps int) [][]float64 {
 	t.Helper()
-	tr, err := ssl.NewTrainer(b, dtype, s)
+	models, err := ssl.Build(b, dtype, s, ssl.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := ssl.NewTrainer(models)
 	if err != nil {
 		t.Fatal(err)
 	}
