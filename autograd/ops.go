@@ -115,6 +115,49 @@ func (t *Tape) SwiGLU(x *Var) *Var {
 	return y
 }
 
+// Mul is a·b, element by element, for a and b of one shape that nothing else reads.
+func (t *Tape) Mul(a, b *Var) *Var {
+	product := func(out, x, y *tensor.Tensor) {
+		n := x.Len()
+		t.B.ScaleRowsCols(out.Reshape(1, n), x.Reshape(1, n), nil, y.Reshape(n))
+	}
+	// with calls fn with v's value, which it computes again where it was freed.
+	with := func(v *Var, fn func(x *tensor.Tensor)) {
+		x, made := t.restore(v)
+		fn(x)
+		if made {
+			t.A.Free(x)
+		}
+	}
+	needs := a.needs || b.needs
+	y := t.New(needs, a.Value.Shape()...)
+	product(y.Value, a.Value, b.Value)
+	op := Op{Out: y, Saves: [4]*Var{a.saved(), b.saved()}}
+	if t.Recording(needs) {
+		y.again = func(dst *tensor.Tensor) {
+			with(a, func(x *tensor.Tensor) { with(b, func(z *tensor.Tensor) { product(dst, x, z) }) })
+		}
+		op.Backward = func(dy *tensor.Tensor) {
+			for _, side := range [][2]*Var{{a, b}, {b, a}} {
+				v, factor := side[0], side[1]
+				if !v.needs {
+					continue
+				}
+				d, acc := t.into(v)
+				if acc {
+					panic("autograd: a factor has a second reader")
+				}
+				with(factor, func(x *tensor.Tensor) { product(d, dy, x) })
+				if v.pre != nil { // the gradient of an activation's output is kept as that of its input
+					t.B.ActBackward(d, d, v.pre, v.act)
+				}
+			}
+		}
+	}
+	t.Record(op)
+	return y
+}
+
 // Dropout is the inverted dropout of kernels.Backend.Dropout. With p = 0 it returns x itself.
 func (t *Tape) Dropout(x *Var, p float64, seed uint64, offset uint32) *Var {
 	if p == 0 {

@@ -109,6 +109,15 @@ func TestGradients(t *testing.T) {
 			return list(y)
 		}},
 		{"swiglu", all(res), func(t *autograd.Tape) []*autograd.Var { return list(t.SwiGLU(res)) }},
+		{"product", all(x, w, b), func(t *autograd.Tape) []*autograd.Var {
+			gate := t.Linear(autograd.Linear{X: x, W: w, B: b, Act: kernels.GELU})
+			up := t.Linear(autograd.Linear{X: x, W: w})
+			y := t.Mul(gate, up)
+			t.Release(gate)
+			t.Release(up)
+			return list(y)
+		}},
+		{"product with a leaf", all(x, part), func(t *autograd.Tape) []*autograd.Var { return list(t.Mul(t.Gather(x, pick), part)) }},
 		{"gather and scatter", all(x, part), func(t *autograd.Tape) []*autograd.Var {
 			y := t.Gather(x, pick)
 			return list(y, t.ScatterAdd(x, part, pick))

@@ -10,10 +10,12 @@ import (
 
 // Block is a pre-norm transformer block:
 // x ← x + drop·Gamma1·Proj(attention(QKV(Norm1 x))); x ← x + drop·Gamma2·FC2(act(FC1(Norm2 x))).
+// A gated MLP is FC2(act(gate(y))·up(y)) with y = Norm2 x.
 type Block struct {
 	Norm1, Norm2   *LayerNorm
 	QKV, Proj      *Linear
-	FC1, FC2       *Linear // FC1 of a gated MLP stacks gate and up
+	FC1, FC2       *Linear // FC1 of a gated MLP with SiLU stacks gate and up
+	Gate           *Linear // of a gated MLP with another activation, whose FC1 is up alone; else nil
 	Gamma1, Gamma2 *Weight // LayerScale, or nil
 
 	heads int
@@ -44,6 +46,9 @@ func (m *maker) block(c ViTConfig, i int) *Block {
 	var parts []linearPart
 	for _, name := range in {
 		parts = append(parts, linearPart{prefix + name, hidden / len(in), c.MLPBias})
+	}
+	if c.Gated && c.Act != kernels.SiLU {
+		b.Gate, parts = m.linear(d, w, at, parts[0]), parts[1:]
 	}
 	b.FC1 = m.linear(d, w, at, parts...)
 	b.FC2 = m.linear(c.MLPDim, w, at, linearPart{prefix + out, d, c.MLPBias})
@@ -150,11 +155,18 @@ func (b *Block) attend(t *autograd.Tape, x *autograd.Var, in blockInput, e Epilo
 func (b *Block) feed(t *autograd.Tape, x *autograd.Var, draw Draw, e Epilogue) *autograd.Var {
 	y := b.Norm2.Forward(t, x)
 	var h *autograd.Var
-	if b.gated {
+	switch {
+	case b.Gate != nil:
+		gate := b.Gate.Forward(t, y, Epilogue{Act: b.act}, draw)
+		up := b.FC1.Forward(t, y, Epilogue{}, draw)
+		h = t.Mul(gate, up)
+		t.Release(gate)
+		t.Release(up)
+	case b.gated:
 		both := b.FC1.Forward(t, y, Epilogue{}, draw)
 		h = t.SwiGLU(both)
 		t.Release(both)
-	} else {
+	default:
 		h = b.FC1.Forward(t, y, Epilogue{Act: b.act}, draw)
 	}
 	t.Release(y)

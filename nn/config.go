@@ -67,7 +67,7 @@ type ViTConfig struct {
 	Heads     int
 	MLPDim    int // hidden width; for a gated MLP the width of each half
 	Gated     bool
-	Act       kernels.Activation // of a plain MLP; a gated one uses SiLU
+	Act       kernels.Activation // of the MLP; a gated one needs the names of DINOv3 unless it is SiLU
 	NormEps   float64
 
 	QueryBias, KeyBias, ValueBias bool
@@ -109,6 +109,8 @@ func (c ViTConfig) Validate() error {
 		return bad("num_hidden_layers", c.Depth, "at least 1")
 	case c.MLPDim < 1:
 		return bad("intermediate_size", c.MLPDim, "at least 1")
+	case c.Gated && c.Act != kernels.SiLU && c.Family != FamilyDINOv3:
+		return bad("gated MLP", c.Gated, "false where the activation is not SiLU")
 	case c.NormEps <= 0:
 		return bad("layer_norm_eps", c.NormEps, "positive")
 	case c.Registers < 0:

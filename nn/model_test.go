@@ -26,7 +26,7 @@ func families() map[string]nn.ViTConfig {
 	c = base
 	c.Family, c.LayerScale, c.LayerScaleInit = nn.FamilyDINOv2, true, 0.5
 	m["dinov2"] = c
-	c.Gated = true
+	c.Gated, c.Act = true, kernels.SiLU
 	m["dinov2 gated"] = c
 	c = base
 	c.Family, c.LayerScale, c.LayerScaleInit, c.Registers, c.Interpolation = nn.FamilyDINOv2Registers, true, 0.5, 3, nn.InterpolateAntialias
@@ -38,6 +38,8 @@ func families() map[string]nn.ViTConfig {
 	c.RoPE.Theta = 100
 	m["dinov3"] = c
 	c.Gated, c.QueryBias, c.ValueBias, c.Registers = true, false, false, 0
+	m["dinov3 gated GELU"] = c
+	c.Act = kernels.SiLU
 	m["dinov3 gated"] = c
 	c = base
 	c.ProjBias, c.MLPBias = false, false

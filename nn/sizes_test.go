@@ -44,7 +44,10 @@ func size(f nn.Family, dim, depth, heads int) nn.ViTConfig {
 	return c
 }
 
-func gated(c nn.ViTConfig, hidden int) nn.ViTConfig { c.Gated, c.MLPDim = true, hidden; return c }
+func gated(c nn.ViTConfig, hidden int) nn.ViTConfig {
+	c.Gated, c.Act, c.MLPDim = true, kernels.SiLU, hidden
+	return c
+}
 
 func patch(c nn.ViTConfig, p, image int) nn.ViTConfig { c.PatchSize, c.ImageSize = p, image; return c }
 

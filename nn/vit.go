@@ -194,7 +194,11 @@ func (v *ViT) Pool(t *autograd.Tape, cls *autograd.Var) *autograd.Var {
 func (v *ViT) Linears() []*Linear {
 	ls := []*Linear{v.Patch}
 	for _, b := range v.Blocks {
-		ls = append(ls, b.QKV, b.Proj, b.FC1, b.FC2)
+		ls = append(ls, b.QKV, b.Proj)
+		if b.Gate != nil {
+			ls = append(ls, b.Gate)
+		}
+		ls = append(ls, b.FC1, b.FC2)
 	}
 	if v.Pooler != nil {
 		ls = append(ls, v.Pooler)

@@ -158,11 +158,8 @@ func parseTransformers(f *fields) *Config {
 		v.DropPath.Rate = f.number("drop_path_rate", 0)
 	}
 	v.Act = f.activation("hidden_act", act)
-	if v.Gated && v.Family == nn.FamilyDINOv3 && f.err == nil && v.Act != kernels.SiLU {
-		f.fail("hidden_act", act, "silu for a gated MLP")
-	}
-	if v.Gated {
-		v.Act = kernels.SiLU
+	if v.Gated && v.Family != nn.FamilyDINOv3 {
+		v.Act = kernels.SiLU // whatever hidden_act says, as the classes do
 	}
 	if rule := f.str(interpolationKey, ""); rule != "" {
 		i := slices.Index(interpolationNames, rule)
@@ -213,7 +210,8 @@ var activationNames = map[string]kernels.Activation{
 	"quick_gelu": kernels.QuickGELU, "silu": kernels.SiLU, "swish": kernels.SiLU, "relu": kernels.ReLU,
 }
 
-func activationName(a kernels.Activation) string {
+// ActivationName is transformers' name for an activation.
+func ActivationName(a kernels.Activation) string {
 	switch a {
 	case kernels.GELUTanh:
 		return "gelu_pytorch_tanh"
@@ -266,7 +264,7 @@ func MarshalConfig(c *Config, dtype string) ([]byte, error) {
 	m["transformers_version"] = "4.56.0"
 	m["hidden_size"], m["num_hidden_layers"], m["num_attention_heads"] = v.Dim, v.Depth, v.Heads
 	m["patch_size"], m["image_size"], m["num_channels"] = v.PatchSize, v.ImageSize, v.Channels
-	m["hidden_act"], m["layer_norm_eps"] = activationName(v.Act), float(v.NormEps)
+	m["hidden_act"], m["layer_norm_eps"] = ActivationName(v.Act), float(v.NormEps)
 	setDefault(m, "initializer_range", 0.02)
 	switch v.Family {
 	case nn.FamilyViT:

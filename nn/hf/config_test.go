@@ -89,7 +89,6 @@ func TestConfigRejects(t *testing.T) {
 		`{"model_type":"vit","qkv_bias":1}`:                                                   "qkv_bias",
 		`{"model_type":"vit","layer_norm_eps":0}`:                                             "layer_norm_eps",
 		`{"model_type":"dinov2","mlp_ratio":[]}`:                                              "mlp_ratio",
-		`{"model_type":"dinov3_vit","use_gated_mlp":true}`:                                    "silu",
 		`{"model_type":"dinov3_vit","hidden_size":6}`:                                         "rotary",
 		`{"model_type":"dinov2","dmx_interpolation":"x"}`:                                     "dmx_interpolation",
 		`{"architecture":"resnet50"}`:                                                         "architecture is resnet50",
@@ -348,11 +347,11 @@ func TestHalfPrecision(t *testing.T) {
 
 func TestActivationNames(t *testing.T) {
 	for name, act := range activationNames {
-		if activationNames[activationName(act)] != act {
-			t.Errorf("%s is written as %s", name, activationName(act))
+		if activationNames[ActivationName(act)] != act {
+			t.Errorf("%s is written as %s", name, ActivationName(act))
 		}
 	}
-	if activationName(kernels.GELU) != "gelu" {
+	if ActivationName(kernels.GELU) != "gelu" {
 		t.Error("exact GELU has another name")
 	}
 }

@@ -124,7 +124,7 @@ func check(t *testing.T, what string, got, want *tensor.Tensor, bar float64) {
 	}
 }
 
-var hfFixtures = []string{"vit", "vit-nobias", "dinov2", "dinov2-swiglu", "dinov2-registers", "dinov2-registers-swiglu", "dinov3", "dinov3-gated", "dinov3-keybias"}
+var hfFixtures = []string{"vit", "vit-nobias", "dinov2", "dinov2-swiglu", "dinov2-registers", "dinov2-registers-swiglu", "dinov3", "dinov3-gated", "dinov3-gated-gelu", "dinov3-keybias"}
 
 // Forward parity with transformers: native and other sizes, non-square, masks, hidden states, attentions, pooler.
 func TestForwardParity(t *testing.T) {

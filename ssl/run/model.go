@@ -37,10 +37,14 @@ func vitConfig(c *config.Config, channels int) (nn.ViTConfig, error) {
 		// DINOv2 counts the ratio before the split of the gated MLP: two thirds of it, rounded up to 8.
 		hidden = (int(float64(hidden)*2/3) + 7) / 8 * 8
 	}
+	act := kernels.GELU
+	if m.UseSwiGLUFFN {
+		act = kernels.SiLU
+	}
 	v := nn.ViTConfig{
 		Family: family, Channels: channels, PatchSize: m.PatchSize, ImageSize: m.ImageSize,
 		Dim: m.HiddenSize, Depth: m.NumHiddenLayers, Heads: m.NumAttentionHeads, MLPDim: hidden,
-		Gated: m.UseSwiGLUFFN, Act: kernels.GELU, NormEps: m.LayerNormEps,
+		Gated: m.UseSwiGLUFFN, Act: act, NormEps: m.LayerNormEps,
 		QueryBias: m.QKVBias, KeyBias: m.QKVBias && m.KeyBias, ValueBias: m.QKVBias, ProjBias: true, MLPBias: true,
 		LayerScale: m.LayerScaleValue > 0, LayerScaleInit: m.LayerScaleValue, Registers: m.NumRegisterTokens,
 		MaskToken: family != nn.FamilyViT || c.IBOT.LossWeight > 0,

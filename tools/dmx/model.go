@@ -60,7 +60,8 @@ func describe(w io.Writer, m *hf.Checkpoint) {
 	}
 	line("model", "%s", m.Path)
 	line("family", "%s (%s tensor names%s)", v.Family, m.Naming, under)
-	line("size", "%d channels in %d blocks of %d heads, MLP %s%d", v.Dim, v.Depth, v.Heads, map[bool]string{true: "gated ", false: ""}[v.Gated], v.MLPDim)
+	line("size", "%d channels in %d blocks of %d heads, MLP %s%d with %s",
+		v.Dim, v.Depth, v.Heads, map[bool]string{true: "gated ", false: ""}[v.Gated], v.MLPDim, hf.ActivationName(v.Act))
 	line("input", "%d channels, patch %d, image %d (%d patches)", v.Channels, v.PatchSize, v.ImageSize, v.Grid()*v.Grid())
 	position := "table, " + []string{"bicubic to size", "bicubic by scale factor with offset", "bicubic with antialias"}[v.Interpolation]
 	if v.RoPE.Theta > 0 {
@@ -260,7 +261,7 @@ func configDiff(a, b nn.ViTConfig) []string {
 		{"family", a.Family, b.Family}, {"num_channels", a.Channels, b.Channels}, {"patch_size", a.PatchSize, b.PatchSize},
 		{"image_size", a.ImageSize, b.ImageSize}, {"hidden_size", a.Dim, b.Dim}, {"num_hidden_layers", a.Depth, b.Depth},
 		{"num_attention_heads", a.Heads, b.Heads}, {"MLP width", a.MLPDim, b.MLPDim}, {"gated MLP", a.Gated, b.Gated},
-		{"activation", a.Act, b.Act}, {"layer_norm_eps", a.NormEps, b.NormEps}, {"registers", a.Registers, b.Registers},
+		{"activation", hf.ActivationName(a.Act), hf.ActivationName(b.Act)}, {"layer_norm_eps", a.NormEps, b.NormEps}, {"registers", a.Registers, b.Registers},
 		{"LayerScale", a.LayerScale, b.LayerScale}, {"position interpolation", a.Interpolation, b.Interpolation}, {"rope_theta", a.RoPE.Theta, b.RoPE.Theta},
 	} {
 		if f.a != f.b {

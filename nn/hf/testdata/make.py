@@ -122,6 +122,8 @@ def make_hf():
     hf_case("dinov3", DINOv3ViTModel, DINOv3ViTConfig(**small, intermediate_size=64, image_size=64), [(64, 64), (32, 80)])
     hf_case("dinov3-gated", DINOv3ViTModel, DINOv3ViTConfig(**small, intermediate_size=48, image_size=64, use_gated_mlp=True,
             hidden_act="silu", num_register_tokens=4, query_bias=False, value_bias=False), [(64, 64), (48, 32)])
+    hf_case("dinov3-gated-gelu", DINOv3ViTModel, DINOv3ViTConfig(**small, intermediate_size=48, image_size=64, use_gated_mlp=True,
+            num_register_tokens=2), [(64, 64), (48, 32)], full=False)
     hf_case("dinov3-keybias", DINOv3ViTModel, DINOv3ViTConfig(**small, intermediate_size=64, image_size=32, key_bias=True,
             proj_bias=False, mlp_bias=False, num_register_tokens=2, patch_size=8, rope_theta=50.0), [(32, 32)], full=False)
 
