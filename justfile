@@ -41,6 +41,10 @@ ptx:
 emulation:
     go test ./kernels/ptx -tags cpu -timeout 90m -args -emulation ../../bench/emulation.md
 
+# Counters and predicted times of the kernels that move bytes, both versions; writes bench/movers.md.
+movers:
+    go test ./kernels/ptx -tags cpu -run MoversArePredicted -args -movers ../../bench/movers.md
+
 # Registers, spills and shared memory of every kernel: just ptxas /path/to/ptxas
 ptxas path:
     go run -tags cpu ./kernels/cuda/gen -ptxas {{path}} -table bench/ptxas.md

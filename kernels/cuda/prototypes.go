@@ -12,6 +12,10 @@ func (b *Backend) RowLogSumExp(lse, x, centre *tensor.Tensor, invTemp float64) {
 	rows, cols := kernels.Matrix(x)
 	b.args.reset().ptr(lse).ptr(x).ptr(centre).f32(invTemp).i32(rows, cols)
 	if b.wide(cols, x, centre) {
+		if cols >= 16384 { // rows are few where they are long: more threads for each
+			b.run("wide", wideForm("row_lse", x), [3]int{rows, 1, 1}, [3]int{512, 1, 1}, 0)
+			return
+		}
 		b.rows("wide", wideForm("row_lse", x), rows, cols)
 		return
 	}
@@ -28,16 +32,17 @@ func (b *Backend) ColSumExp(out, x, centre, lse *tensor.Tensor, invTemp float64)
 		b.Fill(out, 0)
 		return
 	}
+	if b.wide(cols, x, centre, out) {
+		b.args.reset().ptr(out).ptr(x).ptr(centre).ptr(lse).f32(invTemp).i32(rows, cols)
+		b.wideColumns(wideForm("col_sum_exp", x), cols, 4)
+		return
+	}
 	s := stripeRows(rows)
 	stripes := (rows + s - 1) / s
 	partial := b.scratch.floats(stripes * cols)
+	name, per := form("col_sum_exp", vec(cols, x, centre), x)
 	b.args.reset().ptr(partial).ptr(x).ptr(centre).ptr(lse).f32(invTemp).i32(rows, cols, s)
-	if b.wide(cols, x, centre) {
-		b.columns("wide", wideForm("col_sum_exp", x), cols, stripes, 4)
-	} else {
-		name, per := form("col_sum_exp", vec(cols, x, centre), x)
-		b.columns("prototypes", name, cols, stripes, per)
-	}
+	b.columns("prototypes", name, cols, stripes, per)
 	b.colReduce(out, nil, partial, 1, false, stripes, cols)
 }
 

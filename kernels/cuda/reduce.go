@@ -85,8 +85,9 @@ func (b *Backend) ColMoments(mean, variance, x *tensor.Tensor) {
 	kernels.CheckColMoments(mean, variance, x)
 	mustDevice(x.DType())
 	rows, cols := kernels.Matrix(x)
-	if b.wide(cols, x) && rows > 0 {
-		b.colMomentsStripes(mean, variance, x, rows, cols)
+	if b.wide(cols, x, mean, variance) && rows > 0 {
+		b.args.reset().ptr(mean).ptr(variance).ptr(x).i32(rows, cols)
+		b.wideColumns(wideForm("col_moments", x), cols, accessLen(x))
 		return
 	}
 	name, per := form("col_moments", vec(cols, x, mean, variance), x)

@@ -54,7 +54,7 @@ const maxGridY = 65535
 // crossEntropyStripes launches the form of CrossEntropy in which a warp goes once over a stripe of columns of its student
 // row. There are about 4,096 warps, enough to fill a device, and at least four accesses in each lane.
 func (b *Backend) crossEntropyStripes(c kernels.CrossEntropy, rows, cols int) {
-	const row = 32 * 4 * 4 // logits that a warp has in flight at most
+	const row = 32 * 4 * 2 // student logits that a warp has in flight
 	stripes := max(1, min((4096+rows-1)/max(rows, 1), cols/(4*row)))
 	stripe := ((cols+stripes-1)/stripes + row - 1) / row * row
 	stripes = (cols + stripe - 1) / stripe
@@ -66,14 +66,7 @@ func (b *Backend) crossEntropyStripes(c kernels.CrossEntropy, rows, cols int) {
 	b.colReduce(c.Loss, nil, partial, 1, false, stripes, pairs)
 }
 
-// colMomentsStripes launches the form of ColMoments that reads the rows once, in stripes of at least 128 rows, which keep
-// the traffic of the partial results below a tenth.
-func (b *Backend) colMomentsStripes(mean, variance, x *tensor.Tensor, rows, cols int) {
-	stripe := max(128, (rows+255)/256)
-	stripes := (rows + stripe - 1) / stripe
-	partial := b.scratch.floats(stripes * 2 * cols)
-	b.args.reset().ptr(partial).ptr(x).i32(rows, cols, stripe)
-	b.columns("wide", wideForm("col_moments", x), cols, stripes, accessLen(x))
-	b.args.reset().ptr(mean).ptr(variance).ptr(partial).i32(rows, cols, stripe)
-	b.each("wide", "col_moments_merge", cols, 1)
+// wideColumns launches a kernel whose blocks reduce all rows of 32 accesses of columns, per columns each.
+func (b *Backend) wideColumns(name string, cols, per int) {
+	b.run("wide", name, [3]int{(cols + 32*per - 1) / (32 * per), 1, 1}, [3]int{32, 8, 1}, 0)
 }

@@ -191,6 +191,7 @@ var programs = []struct {
 	{"ld.v4.f32 st.v4.f32", `and.b64 %z, %a, -16; ld.v4.f32 {%f1, %f2, %f3, %f4}, [%z]; and.b64 %z, %b, -16; bar.warp.sync -1;
 		and.b32 %r1, %l, 1; setp.eq.s32 %p1, %r1, 0; @%p1 st.v4.f32 [%z], {%f4, %f3, %f2, %f1}; bar.warp.sync -1; ld.global.u64 %y, [%b];`,
 		func(t int, in [32]uint64) uint64 { return in[t^1]<<32 | in[t^1]>>32 }},
+	{"mad.lo.s64", "mad.lo.s64 %y, %x, %x, -5;", func(t int, in [32]uint64) uint64 { return in[t]*in[t] - 5 }},
 	{"ld.v4.u32", `and.b64 %z, %a, -16; ld.v4.u32 {%r1, %r2, %r3, %r4}, [%z]; xor.b32 %r1, %r1, %r3; mov.b64 %y, {%r1, %r4};`,
 		func(t int, in [32]uint64) uint64 { return in[t|1]&^0xffffffff | (in[t&^1]^in[t|1])&0xffffffff }},
 	{"ld.shared.u32", "shl.b32 %r1, %l, 2; mov.u32 %r2, box; add.s32 %r2, %r2, %r1; cvt.u32.u64 %r3, %x; st.shared.u32 [%r2], %r3; bar.sync 0; xor.b32 %r1, %r1, 28; mov.u32 %r2, box; add.s32 %r2, %r2, %r1; ld.shared.u32 %r4, [%r2]; cvt.u64.u32 %y, %r4;",

@@ -11,7 +11,7 @@
 //	row_lse         46 %                                       base 2; one rescaling for several accesses
 //	col_sum_exp     45 %                                       several rows in flight
 //	cross_entropy   26 %: student rows are read three times    one pass, eight student rows share their teachers in L1
-//	col_moments     7 %: two passes, one block for 512 columns  one pass over stripes of rows, merged in order
+//	col_moments     7 %: two passes, a thread for 4 columns    one pass, eight warps share the rows of a column
 //	grad_squares    48 %: element by element                   four accesses in flight
 #include "prelude.h"
 
@@ -121,21 +121,28 @@ DEVICE u32 pixels(const float *p) {
   float2v q = *(const float2v *)p;
   return pack_bf16(q.x, q.y);
 }
+#define LINES 4 // in flight
 template <class U> DEVICE void patchify_strip(bf16 *out, const U *images, int c, int h, int w, int p, int across, int pad) {
   extern SHARED __attribute__((aligned(16))) u32 strip[];
   int gh = h / p, gw = w / p, b = block_y / gh, py = block_y - b * gh, px0 = block_x * across;
   int count = min_(across, gw - px0), pairs = p / 2, words = c * p * pairs, pitch = words + pad;
   int line = count * pairs; // words of one row of pixels of the strip
   const U *corner = images + ((i64)b * c * h + py * p) * w + px0 * p;
-  for (int y = tid_y; y < c * p; y += 2 * dim_y) {
-    int z = y + dim_y;
-    bool two = z < c * p;
-    const U *row = corner + ((i64)(y / p) * h + y % p) * w, *next = two ? corner + ((i64)(z / p) * h + z % p) * w : row;
+  for (int y = tid_y; y < c * p; y += LINES * dim_y) {
+    const U *row[LINES]; // lines of pixels; one beyond the strip repeats the first
+#pragma unroll
+    for (int u = 0; u < LINES; u++) {
+      int z = y + u * dim_y < c * p ? y + u * dim_y : y, ch = z / p;
+      row[u] = corner + (ch * h + z - ch * p) * w;
+    }
     for (int x = tid_x; x < line; x += dim_x) {
-      u32 v = pixels(row + 2 * x), q = pixels(next + 2 * x);
+      u32 v[LINES];
+#pragma unroll
+      for (int u = 0; u < LINES; u++) v[u] = pixels(row[u] + 2 * x);
       int patch = x / pairs, at = patch * pitch + x - patch * pairs;
-      strip[at + y * pairs] = v;
-      if (two) strip[at + z * pairs] = q;
+#pragma unroll
+      for (int u = 0; u < LINES; u++)
+        if (y + u * dim_y < c * p) strip[at + (y + u * dim_y) * pairs] = v[u];
     }
   }
   sync_block();
@@ -202,28 +209,55 @@ DEVICE void row_lse_wide(float *scratch, float *lse, const T *x, const float *ce
   if (live && tid_x == 0) lse[r] = (top + log2_fast(s)) * LN2;
 }
 
-// partial[stripe, k] = Σ over the rows of the stripe of exp((x-centre)·inv_temp - lse), eight rows in flight.
+// out[k] = Σ over the rows of exp((x-centre)·inv_temp - lse). A block has 128 columns; each of its eight warps sums every
+// eighth group of rows, and the warps' sums are added in order.
 template <class T>
-DEVICE void col_sum_exp_wide(float *partial, const T *x, const float *centre, const float *lse, float inv_temp, int rows, int cols, int stripe) {
+DEVICE void col_sum_exp_wide(float4v *sums, float *out, const T *x, const float *centre, const float *lse, float inv_temp, int rows, int cols) {
   constexpr int F = 2 * FLIGHT<T>;
-  int c = (block_x * dim_x + tid_x) * 4;
-  if (c >= cols) return;
-  int lo = block_y * stripe, hi = min_(rows, lo + stripe);
+  int c = (block_x * 32 + tid_x) * 4;
+  bool live = c < cols;
   float scale = inv_temp * LOG2E;
   Vec<4> m = {{0, 0, 0, 0}}, s = m;
-  if (centre) m = load_vec<4>(centre + c);
-  for (int r = lo; r < hi; r += F) {
-    Vec<4> a[F];
+  if (live) {
+    if (centre) m = load_vec<4>(centre + c);
+    for (int r = tid_y * F; r < rows; r += 8 * F) {
+      Vec<4> a[F];
 #pragma unroll
-    for (int u = 0; u < F; u++) a[u] = load_vec<4>(x + (i64)min_(r + u, hi - 1) * cols + c);
+      for (int u = 0; u < F; u++) a[u] = load_vec<4>(x + (i64)min_(r + u, rows - 1) * cols + c);
 #pragma unroll
-    for (int u = 0; u < F; u++)
-      if (r + u < hi) {
-        float l = lse[r + u] * LOG2E;
-        for (int j = 0; j < 4; j++) s.v[j] += exp2_fast(fma_(a[u].v[j] - m.v[j], scale, -l));
-      }
+      for (int u = 0; u < F; u++)
+        if (r + u < rows) {
+          float l = lse[r + u] * LOG2E;
+          for (int j = 0; j < 4; j++) s.v[j] += exp2_fast(fma_(a[u].v[j] - m.v[j], scale, -l));
+        }
+    }
   }
-  store_vec<4>(partial + (i64)block_y * cols + c, s);
+  sums[tid_y * 32 + tid_x] = float4v{s.v[0], s.v[1], s.v[2], s.v[3]};
+  sync_block();
+  if (tid_y > 0 || !live) return;
+  for (int y = 1; y < 8; y++) {
+    float4v q = sums[y * 32 + tid_x];
+    for (int j = 0; j < 4; j++) s.v[j] += q[j];
+  }
+  store_vec<4>(out + c, s);
+}
+
+// Four elements as they lie in memory; unpacked only when they are used, they take half the registers until then.
+template <class T> struct FourOf { typedef float4v type; };
+template <> struct FourOf<bf16> { typedef uint2v type; };
+template <class T> using Four = typename FourOf<T>::type;
+DEVICE Vec<4> four(float4v q) { return {{q.x, q.y, q.z, q.w}}; }
+DEVICE Vec<4> four(uint2v q) {
+  asm volatile("" : "+r"(q.x), "+r"(q.y));
+  return {{bits_f32(q.x << 16), bits_f32(q.x & 0xffff0000u), bits_f32(q.y << 16), bits_f32(q.y & 0xffff0000u)}};
+}
+
+template <int N> struct Count { static constexpr int value = N; };
+
+// Log₂ of the teacher's probability of four prototypes; shift is the centre times -scale.
+DEVICE Vec<4> teacher2(Vec<4> t, const Vec<4> &shift, float scale, float lse) {
+  for (int k = 0; k < 4; k++) t.v[k] = fma_(t.v[k], scale, shift.v[k] - lse);
+  return t;
 }
 
 // The loss and the gradient of one student row over a stripe of columns, one warp a row: partial[stripe, j] is the part of
@@ -233,136 +267,165 @@ template <class T>
 DEVICE void cross_entropy_wide(float *partial, T *ds, const T *s, const float *slse, const T *t, const float *tlse, const float *centre,
                                float s_inv_temp, float t_inv_temp, const int *starts, const int *rows, const float *weights, int n, int cols,
                                int stripe, int pairs) {
-  constexpr int F = FLIGHT<T>;
   int r = block_x * dim_y + tid_y;
   if (r >= n) return;
   int from = block_y * stripe, to = min_(cols, from + stripe);
   int lo = starts[r], hi = starts[r + 1];
-  float ks = s_inv_temp * LOG2E, kt = t_inv_temp * LOG2E, sl = slse[r] * LOG2E, total = 0;
+  float ks = s_inv_temp * LOG2E, kt = t_inv_temp * LOG2E, less = slse[r] * -LOG2E, total = 0;
   for (int j = lo; j < hi; j++) total += weights[j];
+  total *= s_inv_temp;
   const T *ps = s + (i64)r * cols;
+  T *pd = ds + (i64)r * cols;
   int j = lo;
   do {
     bool gradient = ds && j + 2 >= hi;
-    float acc[2] = {0, 0};
-    for (int first = from + tid_x * 4; first < to; first += F * 128) {
-      Vec<4> student[F];
+    const T *pt[2]; // the two teacher rows of this pass; one that is missing repeats the student and weighs nothing
+    float w[2], tl[2], acc[2] = {0, 0};
 #pragma unroll
-      for (int u = 0; u < F; u++) student[u] = load_vec<4>(ps + (first + u * 128 < to ? first + u * 128 : first));
-#pragma unroll
-      for (int u = 0; u < F; u++) {
-        int c = first + u * 128;
-        if (c >= to) break;
-        Vec<4> a = student[u], g = {{0, 0, 0, 0}};
-        for (int k = 0; k < 4; k++) a.v[k] = fma_(a.v[k], ks, -sl); // log₂ of the student's probability
-        if (gradient)
-          for (int k = 0; k < 4; k++) g.v[k] = exp2_fast(a.v[k]) * total;
-        for (int i = gradient ? lo : j; i < min_(hi, j + 2); i++) {
-          int q = rows[i];
-          float w = weights[i], tl = tlse[q] * LOG2E, sum = 0;
-          Vec<4> b = logits2<T>(load_vec<4>(t + (i64)q * cols + c), centre, c, kt);
-          for (int k = 0; k < 4; k++) {
-            float p = exp2_fast(b.v[k] - tl);
-            sum = fma_(p, -a.v[k], sum);
-            g.v[k] = fma_(-w, p, g.v[k]);
-          }
-          if (i == j) acc[0] += sum;
-          if (i == j + 1) acc[1] += sum;
-        }
-        if (gradient) {
-          for (int k = 0; k < 4; k++) g.v[k] *= s_inv_temp;
-          store_vec<4>(ds + (i64)r * cols + c, g);
-        }
-      }
+    for (int i = 0; i < 2; i++) {
+      bool there = j + i < hi;
+      int q = there ? rows[j + i] : 0;
+      pt[i] = there ? t + (i64)q * cols : ps;
+      w[i] = there ? weights[j + i] * -s_inv_temp : 0.0f;
+      tl[i] = there ? tlse[q] * LOG2E : 3.0e38f; // probability 0
     }
-    for (int i = j; i < min_(hi, j + 2); i++) {
-      float sum = warp_sum(i == j ? acc[0] : acc[1]);
-      if (tid_x == 0) partial[(i64)block_y * pairs + i] = weights[i] * (sum * LN2);
+    // U accesses, 128 columns apart.
+    auto visit = [&](int c, auto U) {
+      constexpr int n = decltype(U)::value;
+      Four<T> as[n], bs[n][2];
+      Vec<4> m[n];
+#pragma unroll
+      for (int u = 0; u < n; u++) {
+        as[u] = *(const Four<T> *)(ps + c + u * 128);
+        bs[u][0] = *(const Four<T> *)(pt[0] + c + u * 128);
+        bs[u][1] = *(const Four<T> *)(pt[1] + c + u * 128);
+        m[u] = Vec<4>{{0, 0, 0, 0}};
+        if (centre) m[u] = load_vec<4>(centre + c + u * 128);
+      }
+#pragma unroll
+      for (int u = 0; u < n; u++) {
+        Vec<4> g, a = four(as[u]);
+        for (int k = 0; k < 4; k++) {
+          m[u].v[k] *= -kt;
+          a.v[k] = fma_(a.v[k], ks, less); // log₂ of the student's probability
+          g.v[k] = exp2_fast(a.v[k]) * total;
+        }
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          Vec<4> p = teacher2(four(bs[u][i]), m[u], kt, tl[i]);
+          for (int k = 0; k < 4; k++) {
+            float q = exp2_fast(p.v[k]);
+            acc[i] = fma_(q, a.v[k], acc[i]);
+            g.v[k] = fma_(w[i], q, g.v[k]);
+          }
+        }
+        if (!gradient) continue;
+        for (int i = lo; i < j; i++) { // those of earlier passes
+          int q = rows[i];
+          Vec<4> p = teacher2(load_vec<4>(t + (i64)q * cols + c + u * 128), m[u], kt, tlse[q] * LOG2E);
+          for (int k = 0; k < 4; k++) g.v[k] = fma_(weights[i] * -s_inv_temp, exp2_fast(p.v[k]), g.v[k]);
+        }
+        store_vec<4>(pd + c + u * 128, g);
+      }
+    };
+    int c = from + tid_x * 4;
+    for (; c + 128 < to; c += 256) visit(c, Count<2>());
+    if (c < to) visit(c, Count<1>());
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      float sum = warp_sum(acc[i]);
+      if (tid_x == 0 && j + i < hi) partial[(i64)block_y * pairs + j + i] = weights[j + i] * (sum * -LN2);
     }
     j += 2;
   } while (j < hi);
 }
 
-#define PROTOTYPES(S, T) \
-  KERNEL THREADS(256) void row_lse_##S(float *lse, const T *x, const float *centre, float inv_temp, int rows, int cols) { \
+#define PROTOTYPES(S, T, BLOCKS) \
+  KERNEL THREADS(512) void row_lse_##S(float *lse, const T *x, const float *centre, float inv_temp, int rows, int cols) { \
     SHARED static float scratch[33 * 8]; \
     row_lse_wide<T>(scratch, lse, x, centre, inv_temp, rows, cols); \
   } \
-  KERNEL THREADS(128) void col_sum_exp_##S(float *partial, const T *x, const float *centre, const float *lse, float inv_temp, int rows, int cols, int stripe) { \
-    col_sum_exp_wide<T>(partial, x, centre, lse, inv_temp, rows, cols, stripe); \
+  KERNEL THREADS(256) void col_sum_exp_##S(float *out, const T *x, const float *centre, const float *lse, float inv_temp, int rows, int cols) { \
+    SHARED static float4v sums[256]; \
+    col_sum_exp_wide<T>(sums, out, x, centre, lse, inv_temp, rows, cols); \
   } \
-  KERNEL THREADS(256) void cross_entropy_##S(float *partial, T *ds, const T *s, const float *slse, const T *t, const float *tlse, const float *centre, \
+  KERNEL THREADS_BLOCKS(256, BLOCKS) void cross_entropy_##S(float *partial, T *ds, const T *s, const float *slse, const T *t, const float *tlse, const float *centre, \
                                              float s_inv_temp, float t_inv_temp, const int *starts, const int *rows, const float *weights, int n, int cols, \
                                              int stripe, int pairs) { \
     cross_entropy_wide<T>(partial, ds, s, slse, t, tlse, centre, s_inv_temp, t_inv_temp, starts, rows, weights, n, cols, stripe, pairs); \
   }
-PROTOTYPES(f32w, float)
-PROTOTYPES(bf16w, bf16)
+PROTOTYPES(f32w, float, 2)
+PROTOTYPES(bf16w, bf16, 4)
 
 // ---- columns ----
 
-// Mean and sum of squared deviations of the columns of a stripe of rows, batch by batch: a batch of eight rows is read
-// once and gone through twice in registers, and merged into what came before (Chan, Golub and LeVeque, 1979).
+// Mean and variance of the columns. A block has 32 accesses of columns; each of its eight warps goes over every eighth batch
+// of rows, and the warps' results are merged in order. A batch of eight rows is read once and gone through twice in
+// registers (Chan, Golub and LeVeque, 1979, for the merging).
 #define BATCH 8
-template <class T> DEVICE void col_moments_wide(float *partial, const T *x, int rows, int cols, int stripe) {
+struct Moments { float mean, m2; };
+DEVICE Moments merge(Moments a, float na, Moments b, float nb) {
+  float d = b.mean - a.mean, share = nb / (na + nb);
+  return {fma_(d, share, a.mean), a.m2 + fma_(d * d, na * share, b.m2)};
+}
+template <class T> DEVICE void col_moments_wide(float *means, float *m2s, float *mean, float *variance, const T *x, int rows, int cols) {
   constexpr int W = WIDTH<T>;
-  int c = (block_x * dim_x + tid_x) * W;
-  if (c >= cols) return;
-  int lo = block_y * stripe, hi = min_(rows, lo + stripe);
-  float mean[W], m2[W];
-  for (int j = 0; j < W; j++) mean[j] = m2[j] = 0;
-  for (int r = lo; r < hi; r += BATCH) {
-    uint4v q[BATCH];
-    float s[W], d2[W];
-    for (int j = 0; j < W; j++) s[j] = d2[j] = 0;
-    int count = min_(BATCH, hi - r);
+  int c = (block_x * 32 + tid_x) * W;
+  bool live = c < cols;
+  Moments all[W];
+  for (int j = 0; j < W; j++) all[j] = {0, 0};
+  int seen = 0;
+  if (live)
+    for (int r = tid_y * BATCH; r < rows; r += 8 * BATCH) {
+      uint4v q[BATCH];
+      float s[W], d2[W];
+      for (int j = 0; j < W; j++) s[j] = d2[j] = 0;
+      int count = min_(BATCH, rows - r);
 #pragma unroll
-    for (int u = 0; u < BATCH; u++) {
-      q[u] = uint4v{0, 0, 0, 0};
-      if (u < count) q[u] = raw(x + (i64)(r + u) * cols + c);
-    }
-#pragma unroll
-    for (int u = 0; u < BATCH; u++) {
-      Vec<W> a = unpack<T>(q[u]);
-      for (int j = 0; j < W; j++) s[j] += a.v[j];
-    }
-    float inv = 1.0f / (float)count;
-    for (int j = 0; j < W; j++) s[j] *= inv;
-#pragma unroll
-    for (int u = 0; u < BATCH; u++)
-      if (u < count) {
-        Vec<W> a = unpack<T>(q[u]);
-        for (int j = 0; j < W; j++) d2[j] = fma_(a.v[j] - s[j], a.v[j] - s[j], d2[j]);
+      for (int u = 0; u < BATCH; u++) {
+        q[u] = uint4v{0, 0, 0, 0};
+        if (u < count) q[u] = raw(x + (i64)(r + u) * cols + c);
       }
-    float before = (float)(r - lo), share = (float)count / (float)(r - lo + count);
-    for (int j = 0; j < W; j++) {
-      float d = s[j] - mean[j];
-      mean[j] = fma_(d, share, mean[j]);
-      m2[j] += fma_(d * d, before * share, d2[j]);
+#pragma unroll
+      for (int u = 0; u < BATCH; u++) {
+        Vec<W> a = unpack<T>(q[u]);
+        for (int j = 0; j < W; j++) s[j] += a.v[j];
+      }
+      float inv = 1.0f / (float)count;
+      for (int j = 0; j < W; j++) s[j] *= inv;
+#pragma unroll
+      for (int u = 0; u < BATCH; u++)
+        if (u < count) {
+          Vec<W> a = unpack<T>(q[u]);
+          for (int j = 0; j < W; j++) d2[j] = fma_(a.v[j] - s[j], a.v[j] - s[j], d2[j]);
+        }
+      for (int j = 0; j < W; j++) all[j] = merge(all[j], (float)seen, {s[j], d2[j]}, (float)count);
+      seen += count;
     }
+  // Column by column, so that neighbouring lanes write to neighbouring banks.
+  for (int j = 0; j < W; j++) means[(tid_y * W + j) * 32 + tid_x] = all[j].mean, m2s[(tid_y * W + j) * 32 + tid_x] = all[j].m2;
+  sync_block();
+  if (tid_y > 0 || !live) return;
+  for (int y = 1; y < 8; y++) {
+    int groups = (rows + BATCH - 1) / BATCH, mine = (groups - y + 7) / 8; // batches of warp y
+    int count = mine * BATCH - (mine > 0 && (groups - 1) % 8 == y ? groups * BATCH - rows : 0);
+    if (count <= 0) break;
+    for (int j = 0; j < W; j++) all[j] = merge(all[j], (float)seen, {means[(y * W + j) * 32 + tid_x], m2s[(y * W + j) * 32 + tid_x]}, (float)count);
+    seen += count;
   }
   Vec<4> v;
   for (int k = 0; k < W; k += 4) {
-    for (int j = 0; j < 4; j++) v.v[j] = mean[k + j];
-    store_vec<4>(partial + (i64)block_y * 2 * cols + c + k, v);
-    for (int j = 0; j < 4; j++) v.v[j] = m2[k + j];
-    store_vec<4>(partial + ((i64)block_y * 2 + 1) * cols + c + k, v);
+    for (int j = 0; j < 4; j++) v.v[j] = all[k + j].mean;
+    store_vec<4>(mean + c + k, v);
+    for (int j = 0; j < 4; j++) v.v[j] = all[k + j].m2 / (float)rows;
+    store_vec<4>(variance + c + k, v);
   }
 }
-KERNEL THREADS(128) void col_moments_f32w(float *partial, const float *x, int rows, int cols, int stripe) { col_moments_wide(partial, x, rows, cols, stripe); }
-KERNEL THREADS(128) void col_moments_bf16w(float *partial, const bf16 *x, int rows, int cols, int stripe) { col_moments_wide(partial, x, rows, cols, stripe); }
-
-// Merges the stripes of col_moments in their order; one thread a column.
-KERNEL THREADS(256) void col_moments_merge(float *mean, float *variance, const float *partial, int rows, int cols, int stripe) {
-  int c = block_x * dim_x + tid_x;
-  if (c >= cols) return;
-  float m = 0, m2 = 0;
-  for (int lo = 0, i = 0; lo < rows; lo += stripe, i++) {
-    int count = min_(stripe, rows - lo);
-    float d = partial[(i64)i * 2 * cols + c] - m, share = (float)count / (float)(lo + count);
-    m = fma_(d, share, m);
-    m2 += fma_(d * d, (float)lo * share, partial[((i64)i * 2 + 1) * cols + c]);
+#define COL_MOMENTS(S, T) \
+  KERNEL THREADS(256) void col_moments_##S(float *mean, float *variance, const T *x, int rows, int cols) { \
+    SHARED static float means[8 * 32 * WIDTH<T>]; \
+    SHARED static float m2s[8 * 32 * WIDTH<T>]; \
+    col_moments_wide<T>(means, m2s, mean, variance, x, rows, cols); \
   }
-  mean[c] = m;
-  variance[c] = m2 / (float)rows;
-}
+COL_MOMENTS(f32w, float)
+COL_MOMENTS(bf16w, bf16)
