@@ -105,33 +105,3 @@ func approximate(c *compiler, t string) (func(a uint64) uint64, error) {
 	}
 	return g, nil
 }
-
-// divide makes an integer quotient, or one of floats: exact with .rn, up to 2 units in the last place off with .approx and
-// .full. With .approx a divisor above 2^126 gives 0, or NaN under an infinity.
-func divide(c *compiler, t string) (func(a, b uint64) uint64, error) {
-	if !isFloat(t) {
-		return intDiv(t)
-	}
-	mode := c.oneOf("approx", "full")
-	if mode == "" {
-		return c.floatOp(t, func(a, b float64) float64 { return a / b })
-	}
-	if t != "f32" {
-		return nil, unsupported(t)
-	}
-	flush := c.flushes()
-	bound := ulps(2)
-	g := func(a, b uint64) uint64 {
-		x, y := float64(f32(a)), float64(f32(b))
-		q := x / y
-		if s := math.Abs(y); mode == "approx" && s > 0x1p126 && !math.IsInf(s, 0) {
-			q *= 0 // NaN where it is infinite
-			return bf32(float32(q))
-		}
-		return inexact(q, bound(0, q), a&fullMask^b<<32)
-	}
-	if flush != nil {
-		return func(a, b uint64) uint64 { return flush(g(flush(a), flush(b))) }, nil
-	}
-	return g, nil
-}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -14,7 +15,7 @@ func TestApproximateFunctionsErrAsDocumented(t *testing.T) {
 	arguments := map[string][2]float64{"ex2": {-120, 120}, "rcp": {0.01, 100}, "sqrt": {0.01, 100}, "rsqrt": {0.01, 100},
 		"tanh": {-4, 4}, "sin": {-6, 6}, "cos": {-6, 6}, "lg2": {0.01, 100}}
 	for op, fn := range approximations {
-		c := &compiler{in: &Instr{Op: op}, mods: []string{"approx"}}
+		c := &compiler{in: &syntax.Instr{Op: op}, mods: []string{"approx"}}
 		f, err := approximate(c, "f32")
 		if err != nil {
 			t.Fatal(err)

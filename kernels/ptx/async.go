@@ -3,35 +3,97 @@ package ptx
 import (
 	"fmt"
 	"math/bits"
+
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
-// asyncCopies are the cp.async copies of one warp. The bytes are copied when the threads wait for them, not
-// when they ask: a missing wait then reads old data and is reported.
-type asyncCopies struct {
-	open   []copyOp
-	groups [][]copyOp // committed, oldest first
+// groupCount is the operand of a wait for groups: how many of the youngest may stay open.
+func (c *compiler) groupCount() (int, error) {
+	if err := c.nargs(1); err != nil || c.in.Args[0].Kind != syntax.ImmOperand || c.in.Args[0].Imm > maxGroups {
+		return 0, fmt.Errorf("want a literal number of groups, at most %d", maxGroups)
+	}
+	return int(c.in.Args[0].Imm), nil
 }
 
-type copyOp struct {
-	lane    int
-	dst     uint64 // offset in shared memory
-	src     uint64
-	size, n int // bytes of the target, of which n are copied and the rest zeroed
+// maxGroups is more groups than any kernel keeps open.
+const maxGroups = 1 << 16
+
+// cpArrive compiles cp.async.mbarrier.arrive: when the copies that a thread has asked for so far are done, it arrives at
+// an mbarrier. Without .noinc the arrival is one more than the phase expected.
+func (c *compiler) cpArrive() error {
+	if !c.has("arrive") {
+		return fmt.Errorf("want .mbarrier.arrive")
+	}
+	noinc := c.has("noinc")
+	space := c.mbarrierSpace()
+	if t := c.typ(); t != "b64" {
+		return fmt.Errorf("want .b64")
+	}
+	if err := c.nargs(1); err != nil {
+		return err
+	}
+	at, err := c.address(c.in.Args[0])
+	if err != nil {
+		return err
+	}
+	c.st.run = func(w *warp, m uint32) {
+		var a lanes
+		at(w, &a)
+		each(m, func(l int) {
+			b := w.mbarrier(space, a[l], l)
+			if !noinc {
+				if b.pending++; b.pending > maxCount {
+					w.l.report(w, BadMbarrier, l, fmt.Sprintf("more than %d arrivals pending at the %v", maxCount, b))
+					panic(abort{})
+				}
+			}
+			w.l.bulk = append(w.l.bulk, &bulkCopy{in: w.p.steps[w.pc].in, w: w, lane: l, bar: b, copies: w.async.takeLane(l)})
+		})
+	}
+	return nil
 }
 
-func (a *asyncCopies) reset() { a.open, a.groups = a.open[:0], a.groups[:0] }
+// landArrival ends the copies of a cp.async.mbarrier.arrive and arrives. Their bytes count as written by the mbarrier:
+// who waits for it, or for the copies themselves, may use them.
+func (l *launch) landArrival(b *bulkCopy) {
+	b.w.land(b.copies)
+	for _, o := range b.copies {
+		for i := o.dst / 2; i < (o.dst+uint64(o.size)+1)/2; i++ {
+			l.shared.words[i].wwarp = int8(b.bar.agent)
+		}
+	}
+	l.m.time++
+	b.bar.arrived.seen[b.bar.agent] = l.m.time
+	l.at = b.in
+	b.w.arriveMbarrier(b.bar, b.lane, 1)
+	l.at = nil
+}
 
-// cp compiles cp.async and its commit and wait.
-func (c *compiler) cp() error {
-	if !c.has("async") {
-		return fmt.Errorf("only cp.async is supported")
+// landPromised ends the copies of the warp that an arrival at an mbarrier waits for: a wait for groups covers them too.
+func (w *warp) landPromised() {
+	for _, b := range w.l.bulk {
+		if b.w == w && len(b.copies) > 0 {
+			w.land(b.copies)
+			b.copies = nil
+		}
 	}
-	if c.has("bulk") {
-		return c.bulkOp()
+}
+
+// land copies the bytes of finished copies.
+func (w *warp) land(ops []copyOp) {
+	for _, o := range ops {
+		dst := w.l.shared.data[o.dst : o.dst+uint64(o.size)]
+		clear(dst)
+		if o.n > 0 {
+			a := w.l.m.heap.find(o.src, o.n)
+			copy(dst, a.data[o.src-a.base:][:o.n])
+		}
+		w.l.shared.landed(w, o.lane, o.dst, o.size)
 	}
-	if c.has("mbarrier") {
-		return c.cpArrive()
-	}
+}
+
+// cpAsync compiles the copies of a thread, their commit and their wait.
+func (c *compiler) cpAsync() error {
 	switch c.oneOf("commit_group", "wait_group", "wait_all") {
 	case "commit_group":
 		c.st.kind = stepSync
@@ -80,7 +142,7 @@ func (c *compiler) cp() error {
 	if len(c.in.Args) != 3 && len(c.in.Args) != 4 {
 		return fmt.Errorf("%d operands", len(c.in.Args))
 	}
-	if c.in.Args[2].Kind != opImm {
+	if c.in.Args[2].Kind != syntax.ImmOperand {
 		return fmt.Errorf("the size is not a literal")
 	}
 	size := int(c.in.Args[2].Imm)
@@ -137,110 +199,4 @@ func (c *compiler) cp() error {
 		}
 	}
 	return nil
-}
-
-// groupCount is the operand of a wait for groups: how many of the youngest may stay open.
-func (c *compiler) groupCount() (int, error) {
-	if err := c.nargs(1); err != nil || c.in.Args[0].Kind != opImm || c.in.Args[0].Imm > maxGroups {
-		return 0, fmt.Errorf("want a literal number of groups, at most %d", maxGroups)
-	}
-	return int(c.in.Args[0].Imm), nil
-}
-
-// maxGroups is more groups than any kernel keeps open.
-const maxGroups = 1 << 16
-
-// cpArrive compiles cp.async.mbarrier.arrive: when the copies that a thread has asked for so far are done, it arrives at
-// an mbarrier. Without .noinc the arrival is one more than the phase expected.
-func (c *compiler) cpArrive() error {
-	if !c.has("arrive") {
-		return fmt.Errorf("want .mbarrier.arrive")
-	}
-	noinc := c.has("noinc")
-	space := c.mbarrierSpace()
-	if t := c.typ(); t != "b64" {
-		return fmt.Errorf("want .b64")
-	}
-	if err := c.nargs(1); err != nil {
-		return err
-	}
-	at, err := c.address(c.in.Args[0])
-	if err != nil {
-		return err
-	}
-	c.st.run = func(w *warp, m uint32) {
-		var a lanes
-		at(w, &a)
-		each(m, func(l int) {
-			b := w.mbarrier(space, a[l], l)
-			if !noinc {
-				if b.pending++; b.pending > maxCount {
-					w.l.report(w, BadMbarrier, l, fmt.Sprintf("more than %d arrivals pending at the %v", maxCount, b))
-					panic(abort{})
-				}
-			}
-			w.l.bulk = append(w.l.bulk, &bulkCopy{in: w.p.steps[w.pc].in, w: w, lane: l, bar: b, copies: w.async.takeLane(l)})
-		})
-	}
-	return nil
-}
-
-// takeLane removes the copies of one lane.
-func (a *asyncCopies) takeLane(lane int) []copyOp {
-	var taken []copyOp
-	take := func(ops []copyOp) []copyOp {
-		rest := ops[:0]
-		for _, o := range ops {
-			if o.lane == lane {
-				taken = append(taken, o)
-			} else {
-				rest = append(rest, o)
-			}
-		}
-		return rest
-	}
-	for i, g := range a.groups {
-		a.groups[i] = take(g)
-	}
-	a.open = take(a.open)
-	return taken
-}
-
-// landArrival ends the copies of a cp.async.mbarrier.arrive and arrives. Their bytes count as written by the mbarrier:
-// who waits for it, or for the copies themselves, may use them.
-func (l *launch) landArrival(b *bulkCopy) {
-	b.w.land(b.copies)
-	for _, o := range b.copies {
-		for i := o.dst / 2; i < (o.dst+uint64(o.size)+1)/2; i++ {
-			l.shared.words[i].wwarp = int8(b.bar.agent)
-		}
-	}
-	l.m.time++
-	b.bar.arrived.seen[b.bar.agent] = l.m.time
-	l.at = b.in
-	b.w.arriveMbarrier(b.bar, b.lane, 1)
-	l.at = nil
-}
-
-// landPromised ends the copies of the warp that an arrival at an mbarrier waits for: a wait for groups covers them too.
-func (w *warp) landPromised() {
-	for _, b := range w.l.bulk {
-		if b.w == w && len(b.copies) > 0 {
-			w.land(b.copies)
-			b.copies = nil
-		}
-	}
-}
-
-// land copies the bytes of finished copies.
-func (w *warp) land(ops []copyOp) {
-	for _, o := range ops {
-		dst := w.l.shared.data[o.dst : o.dst+uint64(o.size)]
-		clear(dst)
-		if o.n > 0 {
-			a := w.l.m.heap.find(o.src, o.n)
-			copy(dst, a.data[o.src-a.base:][:o.n])
-		}
-		w.l.shared.landed(w, o.lane, o.dst, o.size)
-	}
 }

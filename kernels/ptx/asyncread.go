@@ -1,22 +1,13 @@
 package ptx
 
-import "fmt"
+import (
+	"fmt"
 
-// asyncRead is one asynchronous operation that reads shared memory: a matrix product or a bulk store. Memory that it
-// reads may be written again only by who knows that it has finished: who waited for it, or is ordered after that.
-type asyncRead struct {
-	in    *Instr
-	done  [4]readDone // who waited for it
-	ndone int
-}
-
-type readDone struct {
-	warp, lane int // lane -1: the whole warp
-	time       uint32
-}
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
+)
 
 // newRead enters an operation and returns its number.
-func (l *launch) newRead(in *Instr) int32 {
+func (l *launch) newRead(in *syntax.Instr) int32 {
 	if len(l.reads) == 0 {
 		l.reads = append(l.reads, asyncRead{})
 	}
@@ -39,42 +30,6 @@ func (s *shared) markInUse(slot int, id int32, off uint64, n int) {
 	for c := off / 16; c < (off+uint64(n)+15)/16; c++ {
 		s.inUse[int(c)*s.slots+slot] = id
 	}
-}
-
-// checkInUse checks a write of n bytes at off against the asynchronous operations that read there.
-func (s *shared) checkInUse(w *warp, lane int, off uint64, n int) {
-	for c := off / 16; c < (off+uint64(n)+15)/16; c++ {
-		for slot := range s.slots {
-			at := &s.inUse[int(c)*s.slots+slot]
-			if *at == 0 {
-				continue
-			}
-			r := &w.l.reads[*at]
-			*at = 0
-			if w.l.reported(w, AsyncReuse) {
-				continue
-			}
-			if r.ndone == 0 {
-				w.l.report(w, AsyncReuse, lane, fmt.Sprintf("byte %d of shared memory is still read by line %d (%s), which nobody has waited for", 16*c, r.in.Line, r.in.Text))
-			} else if !r.ordered(w, lane) {
-				w.l.report(w, AsyncReuse, lane, fmt.Sprintf("byte %d of shared memory was read by line %d (%s), for which warp %d waited, with no barrier since", 16*c, r.in.Line, r.in.Text, r.done[0].warp))
-			}
-		}
-	}
-}
-
-// ordered reports whether a lane's next action is ordered after the end of the operation.
-func (r *asyncRead) ordered(w *warp, lane int) bool {
-	for _, d := range r.done[:r.ndone] {
-		if d.warp == w.id {
-			if d.lane < 0 || d.lane == lane || d.time < w.lanesSeen {
-				return true
-			}
-		} else if d.time < w.saw(d.warp, lane) {
-			return true
-		}
-	}
-	return false
 }
 
 // readAsync checks that an asynchronous operation asked for by a lane (-1: the whole warp) may read n bytes of shared

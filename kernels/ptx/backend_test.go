@@ -13,6 +13,7 @@ import (
 	"github.com/dino-mx/dmx/kernels/cuda/gpu"
 	"github.com/dino-mx/dmx/kernels/optest"
 	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -57,6 +58,7 @@ type tally struct{ cases, findings, wrong int }
 // Every operation of the CUDA backend, forward and gradient, executed from the shipped PTX under the sanitizer on
 // three schedules: a finding is a fault of the operation. In the end every kernel must have run.
 func TestOperations(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	shown := map[string]*tally{} // by family and operation
 	executed := map[string][]bool{}
@@ -126,7 +128,7 @@ func everyKernelRan(t *testing.T, executed map[string][]bool) {
 	b.WriteString("Every kernel that ships is launched by the operations above.\n\n| module | for | kernels | launched | instructions | executed at least once |\n|---|---|---:|---:|---:|---:|\n")
 	sources := cuda.Sources()
 	for _, file := range slices.Sorted(maps.Keys(sources)) {
-		mod, err := ptx.Parse(sources[file])
+		mod, err := syntax.Parse(sources[file])
 		if err != nil {
 			t.Fatal(err)
 		}

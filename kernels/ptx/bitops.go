@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
+
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // bfe extracts a bit field: d = (a >> b) & mask(c), sign-extended for signed types.
@@ -105,7 +107,7 @@ func (c *compiler) lop3() error {
 	if err := c.nargs(5); err != nil {
 		return err
 	}
-	if c.in.Args[4].Kind != opImm {
+	if c.in.Args[4].Kind != syntax.ImmOperand {
 		return fmt.Errorf("the truth table is not a literal")
 	}
 	lut := c.in.Args[4].Imm
@@ -153,7 +155,7 @@ func (c *compiler) mov() error {
 	}
 	_, size := class(t)
 	switch {
-	case to.Kind == opVector:
+	case to.Kind == syntax.VectorOperand:
 		ds, err := c.dsts(to.Elems)
 		if err != nil {
 			return err
@@ -174,7 +176,7 @@ func (c *compiler) mov() error {
 				}
 			})
 		}
-	case from.Kind == opVector:
+	case from.Kind == syntax.VectorOperand:
 		d, err := c.dst(to)
 		if err != nil {
 			return err
@@ -197,7 +199,7 @@ func (c *compiler) mov() error {
 		if err != nil {
 			return err
 		}
-		if from.Kind == opSymbol && strings.HasPrefix(from.Name, c.k.Name+"_param_") {
+		if from.Kind == syntax.SymbolOperand && strings.HasPrefix(from.Name, c.k.Name+"_param_") {
 			v, err := c.symbol(from.Name)
 			if err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -61,7 +62,7 @@ func truncate(v uint64, size int) uint64 {
 func class(t string) (byte, int) {
 	switch t {
 	case "f32", "f64":
-		return 'f', typeSizes[t]
+		return 'f', syntax.Size(t)
 	case "f16":
 		return 'h', 2
 	case "bf16":
@@ -75,7 +76,7 @@ func class(t string) (byte, int) {
 	case "":
 		return 0, 0
 	}
-	return t[0], typeSizes[t]
+	return t[0], syntax.Size(t)
 }
 
 func isFloat(t string) bool {

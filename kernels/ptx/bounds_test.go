@@ -55,6 +55,7 @@ func (x *bench) counts(f func()) map[string]*ptx.Counters {
 
 // The matrix kernels read shared memory without a bank conflict and memory in whole sectors.
 func TestMatrixKernelsCountedAccesses(t *testing.T) {
+	t.Parallel()
 	check := func(t *testing.T, counts map[string]*ptx.Counters) {
 		mma := int64(0)
 		for name, c := range counts {

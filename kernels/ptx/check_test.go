@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // sound is a kernel without a mistake; the cases of TestCheckFindsMistakes change one line of it.
@@ -42,11 +44,11 @@ func TestCheckFindsNothingInSoundCode(t *testing.T) {
 		t.Error(m)
 	}
 	k := mod.Kernels["scale"]
-	want := []RegisterCount{{"pred", 3, 1}, {"f32", 4, 3}, {"b64", 4, 1}}
+	want := []syntax.RegisterCount{{Type: "pred", Declared: 3, Used: 1}, {Type: "f32", Declared: 4, Used: 3}, {Type: "b64", Declared: 4, Used: 1}}
 	if diff := cmp.Diff(want, k.Registers()); diff != "" {
 		t.Error(diff)
 	}
-	params := []Param{{"scale_param_0", "u64", 8, 8, 0}, {"scale_param_1", "f32", 4, 4, 8}, {"scale_param_2", "b8", 4, 12, 12}}
+	params := []syntax.Param{{Name: "scale_param_0", Type: "u64", Align: 8, Size: 8, Offset: 0}, {Name: "scale_param_1", Type: "f32", Align: 4, Size: 4, Offset: 8}, {Name: "scale_param_2", Type: "b8", Align: 4, Size: 12, Offset: 12}}
 	if diff := cmp.Diff(params, k.Params); diff != "" {
 		t.Error(diff)
 	}

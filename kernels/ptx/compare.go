@@ -3,6 +3,8 @@ package ptx
 import (
 	"fmt"
 	"math"
+
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // comparison is the predicate of setp for bits of a type; flush, if any, replaces subnormal f32 first.
@@ -115,8 +117,8 @@ func (c *compiler) setp() error {
 	if err := c.nargs(want); err != nil {
 		return err
 	}
-	first, second := c.in.Args[0], Operand{Kind: opSink}
-	if first.Kind == opPair {
+	first, second := c.in.Args[0], syntax.Operand{Kind: syntax.SinkOperand}
+	if first.Kind == syntax.PairOperand {
 		first, second = first.Elems[0], first.Elems[1]
 	}
 	d, err := c.pdst(first)
@@ -175,7 +177,7 @@ func (c *compiler) set() error {
 	if err != nil {
 		return err
 	}
-	yes := truncate(^uint64(0), typeSizes[to])
+	yes := truncate(^uint64(0), syntax.Size(to))
 	if to == "f32" {
 		yes = bf32(1)
 	}

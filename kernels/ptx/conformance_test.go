@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels/cuda"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // alu is the conformance table of instructions on registers: the opcode, the types of its destination and sources
@@ -288,7 +289,7 @@ func execute(t *testing.T, body string, in [32]uint64) [32]uint64 {
 
 func executeSeed(t *testing.T, body string, in [32]uint64, seed uint64) [32]uint64 {
 	t.Helper()
-	mod, err := Parse(wrap(body))
+	mod, err := syntax.Parse(wrap(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,6 +349,7 @@ func number(t *testing.T, s, typ string) uint64 {
 }
 
 func TestRegisterInstructions(t *testing.T) {
+	t.Parallel()
 	for _, row := range alu {
 		t.Run(row.op, func(t *testing.T) {
 			types := strings.Fields(row.types)
@@ -397,6 +399,7 @@ func TestRegisterInstructions(t *testing.T) {
 }
 
 func TestProgramInstructions(t *testing.T) {
+	t.Parallel()
 	var in [32]uint64
 	for i := range in {
 		in[i] = 0x9000000180020003 + uint64(i)*0x0101000302000507
@@ -415,13 +418,14 @@ func TestProgramInstructions(t *testing.T) {
 
 // Every instruction that ships, with its modifiers and types, has a row above that executes it.
 func TestShippedInstructionsAreCovered(t *testing.T) {
+	t.Parallel()
 	covered := map[string]bool{}
 	for _, r := range alu {
 		covered[r.op] = true
 	}
 	for _, p := range programs {
 		executed := map[string]bool{}
-		mod, err := Parse(wrap(p.body))
+		mod, err := syntax.Parse(wrap(p.body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -446,7 +450,7 @@ func TestShippedInstructionsAreCovered(t *testing.T) {
 	}
 	shipped := map[string]map[string]bool{} // by target
 	for file, src := range cuda.Sources() {
-		mod, err := Parse(src)
+		mod, err := syntax.Parse(src)
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}

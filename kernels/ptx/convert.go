@@ -3,6 +3,8 @@ package ptx
 import (
 	"fmt"
 	"math"
+
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // cvt converts between number types. Integer results saturate when they come from a float; narrowing integer
@@ -31,7 +33,7 @@ func (c *compiler) cvt() error {
 		}
 	}
 	// A narrow result in a wider register is extended by its sign.
-	if k, size := class(to); k == 's' && len(c.in.Args) > 0 && c.in.Args[0].Kind == opReg && c.regSize(c.in.Args[0]) > size {
+	if k, size := class(to); k == 's' && len(c.in.Args) > 0 && c.in.Args[0].Kind == syntax.RegOperand && c.regSize(c.in.Args[0]) > size {
 		g := f
 		wide := c.regSize(c.in.Args[0])
 		f = func(a uint64) uint64 { return truncate(uint64(signExt(g(a), size)), wide) }

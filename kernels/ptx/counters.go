@@ -1,5 +1,7 @@
 package ptx
 
+import "github.com/dino-mx/dmx/kernels/ptx/syntax"
+
 // Counters say how a kernel used the machine, summed over its launches. They are exact and deterministic, so
 // tests can hold a kernel to a bound.
 type Counters struct {
@@ -23,10 +25,10 @@ type InstrCount struct {
 	Wavefronts, IdealWavefronts int64
 }
 
-func newCounters(p *program) *Counters {
-	c := &Counters{PerInstr: make([]InstrCount, len(p.k.Code))}
-	for i := range p.k.Code {
-		c.PerInstr[i].Line, c.PerInstr[i].Text = p.k.Code[i].Line, p.k.Code[i].Text
+func newCounters(k *syntax.Kernel) *Counters {
+	c := &Counters{PerInstr: make([]InstrCount, len(k.Code))}
+	for i := range k.Code {
+		c.PerInstr[i].Line, c.PerInstr[i].Text = k.Code[i].Line, k.Code[i].Text
 	}
 	return c
 }

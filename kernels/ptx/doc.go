@@ -1,5 +1,5 @@
-// Package ptx executes NVIDIA PTX on the CPU: a parser and validator for the instructions that the CUDA backend
-// ships, a warp-level interpreter with seeded random scheduling, a sanitizer (races, bounds, alignment,
+// Package ptx executes NVIDIA PTX on the CPU: a compiler of parsed kernels (package syntax) into steps, which refuses what
+// it does not know, a warp-level interpreter with seeded random scheduling, a sanitizer (races, bounds, alignment,
 // uninitialised reads, wrong barriers and masks, deadlocks) and counters that turn performance mistakes into
 // test failures. It is a gpu.Driver, so the whole GPU backend runs on it where there is no GPU.
 //

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/dino-mx/dmx/kernels/cuda/gpu"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // Driver is a gpu.Driver that executes kernels on the CPU, instruction by instruction, under the sanitizer. A
@@ -38,7 +39,7 @@ func (d *Driver) Info() gpu.Info { return d.info }
 
 // Load parses and compiles a module.
 func (d *Driver) Load(name, src string) (gpu.Module, error) {
-	mod, err := Parse(src)
+	mod, err := syntax.Parse(src)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -121,7 +122,7 @@ func (d *Driver) TensorMap(m gpu.TensorMap) ([128]byte, error) {
 // Launch runs a kernel to its end.
 func (d *Driver) Launch(l *gpu.Launch) error {
 	f := l.Function.(function)
-	params, err := f.p.Kernel(f.name).place(l.Args, l.Params)
+	params, err := f.p.Kernel(f.name).Place(l.Args, l.Params)
 	if err != nil {
 		return err
 	}

@@ -78,6 +78,7 @@ var hopperFaults = []fault{
 // TestHopperFaults makes one fault at a time in the product kernel. Each must be found, and named right, on each of
 // three schedules.
 func TestHopperFaults(t *testing.T) {
+	t.Parallel()
 	shape := gemmShape{128, 64, 512}
 	shown := make([]verdict, len(hopperFaults))
 	for i, f := range hopperFaults {

@@ -39,3 +39,34 @@ func (c *compiler) fence() error {
 	}
 	return c.nargs(0)
 }
+
+// fenceProxy makes what lanes m have written to shared memory, and what was ordered before, visible to the async
+// proxy.
+func (w *warp) fenceProxy(m uint32) {
+	w.l.m.time++
+	now := w.l.m.time
+	if w.wrote&^m != 0 {
+		now = w.lanesSeen
+	}
+	for i, t := range w.seen {
+		w.proxy[i] = max(w.proxy[i], t)
+	}
+	w.proxy[w.id] = max(w.proxy[w.id], now)
+	for i := range w.partial {
+		if p := &w.partial[i]; p.mask&m == p.mask {
+			for j, t := range p.seen {
+				p.proxy[j] = max(p.proxy[j], t)
+			}
+		}
+	}
+	w.l.publishMbarriers(w)
+}
+
+// publishMbarriers notes a fence by the warp after its mbarrier.init.
+func (l *launch) publishMbarriers(w *warp) {
+	for _, b := range l.mbarriers {
+		if b.initWarp == w.id {
+			b.published = true
+		}
+	}
+}

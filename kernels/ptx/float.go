@@ -39,39 +39,6 @@ func (c *compiler) floatOp(t string, f func(a, b float64) float64) (func(a, b ui
 	return nil, unsupported(t)
 }
 
-func add(c *compiler, t string) (func(a, b uint64) uint64, error) {
-	if !isFloat(t) {
-		return intAdd(t)
-	}
-	if t == "f32" && len(c.mods) == 0 {
-		return func(a, b uint64) uint64 { return bf32(f32(a) + f32(b)) }, nil
-	}
-	return c.floatOp(t, func(a, b float64) float64 { return a + b })
-}
-
-func subtract(c *compiler, t string) (func(a, b uint64) uint64, error) {
-	if !isFloat(t) {
-		return intSub(t)
-	}
-	return c.floatOp(t, func(a, b float64) float64 { return a - b })
-}
-
-func minimum(c *compiler, t string) (func(a, b uint64) uint64, error) {
-	if !isFloat(t) {
-		return intMin(t)
-	}
-	nan := c.has("NaN")
-	return c.floatOp(t, func(a, b float64) float64 { return minMax(a, b, nan, true) })
-}
-
-func maximum(c *compiler, t string) (func(a, b uint64) uint64, error) {
-	if !isFloat(t) {
-		return intMax(t)
-	}
-	nan := c.has("NaN")
-	return c.floatOp(t, func(a, b float64) float64 { return minMax(a, b, nan, false) })
-}
-
 // minMax follows PTX: a NaN operand gives the other one, unless .NaN says that it is the result.
 func minMax(a, b float64, nan, less bool) float64 {
 	switch {
@@ -97,14 +64,6 @@ func copySign(c *compiler, t string) (func(a, b uint64) uint64, error) {
 	}
 	sign := uint64(1) << (8*size - 1)
 	return func(a, b uint64) uint64 { return a&sign | truncate(b, size)&^sign }, nil
-}
-
-func negate(c *compiler, t string) (func(a uint64) uint64, error) {
-	return c.signOp(t, intNeg, func(a, signs uint64) uint64 { return a ^ signs })
-}
-
-func absolute(c *compiler, t string) (func(a uint64) uint64, error) {
-	return c.signOp(t, intAbs, func(a, signs uint64) uint64 { return a &^ signs })
 }
 
 // signOp makes neg or abs: of an integer, or by changing the signs of one float or of a pair.

@@ -93,6 +93,7 @@ var gemmV3Mutants = []mutant{
 
 // TestGemmV3Mutants makes one fault at a time in version 3; the sanitizer or the result must show each.
 func TestGemmV3Mutants(t *testing.T) {
+	t.Parallel()
 	sound := map[string][]byte{}
 	for _, m := range gemmV3Mutants {
 		key := m.kernel + m.scenario

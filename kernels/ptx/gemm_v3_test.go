@@ -33,6 +33,7 @@ var gemmV3 = map[string]struct{ m, n, k int }{
 
 // Version 3 finishes its tiles without a bank conflict and in whole sectors; the copy engine brings the operands.
 func TestGemmV3CountedAccesses(t *testing.T) {
+	t.Parallel()
 	for name, s := range gemmV3 {
 		for _, trans := range []struct{ a, b bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
 			t.Run(fmt.Sprintf("%s/trans %v %v", name, trans.a, trans.b), func(t *testing.T) {

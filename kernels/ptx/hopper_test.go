@@ -84,6 +84,7 @@ func runHopperGemm(t testing.TB, src string, s gemmShape, seed uint64) (a, b []u
 // The product of the small kernel against one in float64: every element is off by at most what a float32 sum of its
 // length may lose.
 func TestHopperGemm(t *testing.T) {
+	t.Parallel()
 	for _, s := range []gemmShape{{128, 64, 64}, {256, 128, 512}, {200, 104, 72}, {8, 4, 1000}} {
 		for seed := uint64(1); seed <= 3; seed++ {
 			t.Run(fmt.Sprintf("%dx%dx%d/schedule %d", s.m, s.n, s.k, seed), func(t *testing.T) {
@@ -123,6 +124,7 @@ func checkProduct(t *testing.T, s gemmShape, a, b []uint16, c []float32) {
 
 // The committed PTX is what its source compiles to.
 func TestHopperGemmIsCurrent(t *testing.T) {
+	t.Parallel()
 	clang, err := exec.LookPath("clang-19")
 	if err != nil {
 		t.Skip("clang-19 is not here")

@@ -37,13 +37,6 @@ func init() {
 	opcodes["fma"] = (*compiler).fma
 }
 
-// nop accepts an instruction that has no effect on results, with any modifiers.
-func (c *compiler) nop() error {
-	c.mods = nil
-	c.st.run = func(*warp, uint32) {}
-	return nil
-}
-
 func (c *compiler) trap() error {
 	c.st.run = func(w *warp, m uint32) {
 		w.l.report(w, BadOperand, -1, "the kernel trapped")

@@ -138,44 +138,6 @@ func highestBit(_ *compiler, t string) (func(a uint64) uint64, error) {
 	return func(a uint64) uint64 { return uint64(uint32(bits.Len64(truncate(a, size)) - 1)) }, nil
 }
 
-// mul is a product: of floats, or the low, high or double-width half of an integer product.
-func (c *compiler) mul() error {
-	t := c.typ()
-	var f func(a, b uint64) uint64
-	var err error
-	if isFloat(t) {
-		f, err = c.floatOp(t, func(a, b float64) float64 { return a * b })
-	} else {
-		f, err = c.product(t)
-	}
-	if err != nil {
-		return err
-	}
-	return c.binaryWith(f)
-}
-
-// mad is an integer product plus an addend; on floats it is fma.
-func (c *compiler) mad() error {
-	t := c.typ()
-	if isFloat(t) {
-		c.mods = append(c.mods, t)
-		return c.fma()
-	}
-	_, size := class(t)
-	wide := false
-	for _, m := range c.mods {
-		wide = wide || m == "wide"
-	}
-	f, err := c.product(t)
-	if err != nil {
-		return err
-	}
-	if wide {
-		size *= 2
-	}
-	return c.ternaryWith(func(a, b, d uint64) uint64 { return truncate(f(a, b)+d, size) })
-}
-
 // product is the integer product that .lo, .hi or .wide asks for.
 func (c *compiler) product(t string) (func(a, b uint64) uint64, error) {
 	k, size := class(t)

@@ -132,3 +132,6 @@ func (h *heap) copyOut(b []byte, addr uint64) error {
 	copy(b, a.data[addr-a.base:])
 	return nil
 }
+
+// fits reports whether n bytes at off lie within size bytes, for any off.
+func fits(off uint64, n, size int) bool { return n <= size && off <= uint64(size-n) }

@@ -301,6 +301,7 @@ func failingCase(m *mutant) string {
 // TestMutants makes one fault at a time in the shipped PTX. The sanitizer must show at least 95 of 100; or, where the
 // memory is used by the rules and only the numbers are wrong, the operations' table by its tolerance.
 func TestMutants(t *testing.T) {
+	t.Parallel()
 	sound := map[string][]byte{}
 	for name, run := range scenarios {
 		got, err := run(cuda.New(ptx.NewDriver(1<<30, 1), cuda.Versions{}))

@@ -65,3 +65,10 @@ func (c *compiler) ternaryWith(f func(a, b, c uint64) uint64) error {
 	}
 	return nil
 }
+
+// nop accepts an instruction that has no effect on results, with any modifiers.
+func (c *compiler) nop() error {
+	c.mods = nil
+	c.st.run = func(*warp, uint32) {}
+	return nil
+}

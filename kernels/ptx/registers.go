@@ -1,13 +1,17 @@
 package ptx
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
+)
 
 // registersPerBlock is the size of the register file that one block may have (compute capability 9.0).
 const registersPerBlock = 64 << 10
 
 // startRegisters is the number of registers a thread starts with, as the assembler chooses it for kernels that use
 // setmaxnreg: .maxnreg, or an equal share of the register file, in steps of 8.
-func startRegisters(k *Kernel, threads int) int {
+func startRegisters(k *syntax.Kernel, threads int) int {
 	if k.MaxNReg > 0 {
 		return k.MaxNReg
 	}
@@ -28,7 +32,7 @@ func (c *compiler) setmaxnreg() error {
 		return err
 	}
 	n := int(c.in.Args[0].Imm)
-	if c.in.Args[0].Kind != opImm || n < 24 || n > 256 || n%8 != 0 {
+	if c.in.Args[0].Kind != syntax.ImmOperand || n < 24 || n > 256 || n%8 != 0 {
 		return fmt.Errorf("want a literal multiple of 8 from 24 to 256")
 	}
 	c.st.kind = stepSync
@@ -74,7 +78,7 @@ func (l *launch) checkRegisters(w *warp) {
 }
 
 // setmaxnreg is the first instruction of that name.
-func (p *program) setmaxnreg() *Instr {
+func (p *program) setmaxnreg() *syntax.Instr {
 	for i := range p.k.Code {
 		if p.k.Code[i].Op == "setmaxnreg" {
 			return &p.k.Code[i]

@@ -2,23 +2,6 @@ package ptx
 
 import "fmt"
 
-// piece is one 16-byte step of a bulk copy: n bytes at src of global memory and, from byte skip on, the 16 bytes at off
-// of shared memory. What a load does not take from memory is zero.
-type piece struct {
-	off     uint64
-	src     uint64
-	skip, n uint8
-}
-
-// swizzled permutes the 16-byte pieces of shared memory: address bits 4 to 6 are combined by exclusive or with bits 7
-// to 9, as many of them as span (32, 64 or 128 bytes; 0 changes nothing) has. It is its own inverse.
-func swizzled(addr uint64, span int) uint64 {
-	if span == 0 {
-		return addr
-	}
-	return addr ^ addr>>3&uint64(span-16)
-}
-
 // boxPieces lists the pieces of the box of t at coordinates at, the contiguous one first, whose shared memory begins at
 // shared address dst (in the window that starts at sharedStart).
 func (t *tensorMap) boxPieces(at [5]int, dst uint64) []piece {

@@ -10,6 +10,7 @@ import (
 	"github.com/dino-mx/dmx/kernels/cuda"
 	"github.com/dino-mx/dmx/kernels/optest"
 	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -33,6 +34,7 @@ type traffic struct {
 // Memory-bound kernels move at most a tenth more than the bytes of their operation's operands, in whole sectors and without
 // a bank conflict in shared memory. Every kernel that ships is measured here or is one of the compute-bound operations'.
 func TestMemoryKernelsMoveTheLeastBytes(t *testing.T) {
+	t.Parallel()
 	x := newBench(t)
 	d, b := x.d, x.b
 	measured := map[string]bool{}
@@ -103,7 +105,7 @@ func TestMemoryKernelsMoveTheLeastBytes(t *testing.T) {
 		}
 	}
 	for file, src := range cuda.Sources() {
-		mod, err := ptx.Parse(src)
+		mod, err := syntax.Parse(src)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,82 +6,9 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
+
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
-
-// warpgroup is four consecutive warps, the first a multiple of four. Its matrix products are executed by all four.
-type warpgroup struct {
-	products []*product // in order; those that every warp has finished are nil
-}
-
-// product is one wgmma.mma_async of a warpgroup: d = a·b (+ d), m64nNk16, bf16 with f32 accumulation.
-type product struct {
-	op       *productOp
-	a, b     descriptor // a is unused if it comes from registers
-	rawA     uint64
-	rawB     uint64
-	add      bool      // scale-d
-	issued   uint8     // warps of the group that have asked for it
-	finished uint8     // warps of the group that have taken its result
-	read     int32     // its number among the asynchronous reads
-	ma, mb   []float32 // the operands [64][16] and [16][n], read when the first warp takes its result
-}
-
-// productOp is the compiled instruction.
-type productOp struct {
-	in             *Instr
-	n              int
-	d              []int // accumulator registers: 2i and 2i+1 hold columns 8(i/2)+2(l%4) and the next of row l/4+8(i%2)
-	a              []int // registers of a, nil if a comes from shared memory
-	transA, transB bool
-	negate         bool // one of the operands is negated
-}
-
-// matrixState is what a warp has to do with matrix products.
-type matrixState struct {
-	issued int          // products asked for
-	open   []*product   // since the last commit
-	groups [][]*product // committed, oldest first
-	owner  []*product   // per register: the product in flight that uses it
-	dirty  []bool       // per register: touched since the last wgmma.fence
-}
-
-func (s *matrixState) reset(nregs int) {
-	if s.owner == nil {
-		s.owner, s.dirty = make([]*product, nregs), make([]bool, nregs)
-	}
-	clear(s.owner)
-	s.issued, s.open, s.groups = 0, nil, nil
-	for i := range s.dirty {
-		s.dirty[i] = true
-	}
-}
-
-// markMatrixRegisters lists for every other instruction the registers it shares with matrix products.
-func (p *program) markMatrixRegisters() {
-	used := make([]bool, p.nregs)
-	for i := range p.steps {
-		if op := p.steps[i].product; op != nil {
-			p.matrix = true
-			for _, r := range append(op.d[:len(op.d):len(op.d)], op.a...) {
-				used[r] = true
-			}
-		}
-	}
-	if !p.matrix {
-		return
-	}
-	for i := range p.steps {
-		st := &p.steps[i]
-		if st.product != nil {
-			continue
-		}
-		for _, r := range append(st.reads[:len(st.reads):len(st.reads)], st.writes...) {
-			if used[r] {
-				st.mmaRegs = append(st.mmaRegs, r)
-			}
-		}
-	}
-}
 
 // touchMatrixRegisters notes an access to registers of matrix products by another instruction.
 func (w *warp) touchMatrixRegisters(regs []int) {
@@ -170,9 +97,9 @@ func (c *compiler) mmaAsync() error {
 		return fmt.Errorf("%d accumulators, want %d", len(op.d), n/2)
 	}
 	var descA source
-	if args[1].Kind == opVector {
+	if args[1].Kind == syntax.VectorOperand {
 		for _, o := range args[1].Elems {
-			if _, err := c.src(o); err != nil || o.Kind != opReg {
+			if _, err := c.src(o); err != nil || o.Kind != syntax.RegOperand {
 				return fmt.Errorf("a wants registers")
 			}
 			op.a = append(op.a, c.slot[o.Reg])
@@ -201,7 +128,7 @@ func (c *compiler) mmaAsync() error {
 	for i, o := range args[4:] {
 		v := int32(o.Imm)
 		switch {
-		case o.Kind != opImm || i < 2 && v != 1 && v != -1 || i >= 2 && v != 0 && v != 1:
+		case o.Kind != syntax.ImmOperand || i < 2 && v != 1 && v != -1 || i >= 2 && v != 0 && v != 1:
 			return fmt.Errorf("operand %d: want a literal 1 or -1 (scale) or 0 or 1 (transpose)", 5+i)
 		case i < 2:
 			op.negate = op.negate != (v < 0)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -162,7 +163,7 @@ func (c *wgmmaCase) run(t *testing.T) {
 	}
 	bImage, bStart, bLeading, bStride := c.b.place(b, c.n, c.k)
 	image := append(append([]byte(nil), aImage...), bImage...)
-	mod, err := Parse(c.source(aStart, bStart, len(aImage), aLeading, aStride, bLeading, bStride, len(image)))
+	mod, err := syntax.Parse(c.source(aStart, bStart, len(aImage), aLeading, aStride, bLeading, bStride, len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +237,7 @@ func BenchmarkWgmma(b *testing.B) {
 	c := wgmmaCase{n: 256, k: 64, a: layouts[3], b: layouts[3], scaleA: 1, scaleB: 1}
 	_, aStart, aLeading, aStride := c.a.place(make([]float32, 64*64), 64, 64)
 	_, bStart, bLeading, bStride := c.b.place(make([]float32, 256*64), 256, 64)
-	mod, err := Parse(c.source(aStart, bStart, 8192, aLeading, aStride, bLeading, bStride, 8192+32768))
+	mod, err := syntax.Parse(c.source(aStart, bStart, 8192, aLeading, aStride, bLeading, bStride, 8192+32768))
 	if err != nil {
 		b.Fatal(err)
 	}

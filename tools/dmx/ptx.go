@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // ptxCmd is the commands on PTX files: the instruction set, checker and interpreter of kernels/ptx for anyone who
@@ -21,7 +22,7 @@ type ptxCmd struct {
 const maxPTX = 64 << 20
 
 // readPTX reads and checks a file. Mistakes go to io.err, one a line, each with its place.
-func readPTX(path string, io streams) (*ptx.Module, error) {
+func readPTX(path string, io streams) (*syntax.Module, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func readPTX(path string, io streams) (*ptx.Module, error) {
 }
 
 // kernelOf finds a kernel by name; a file with a single kernel needs none.
-func kernelOf(path string, mod *ptx.Module, name string) (*ptx.Kernel, error) {
+func kernelOf(path string, mod *syntax.Module, name string) (*syntax.Kernel, error) {
 	if name == "" && len(mod.Kernels) == 1 {
 		return mod.Ordered()[0], nil
 	}

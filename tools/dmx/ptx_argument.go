@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/dino-mx/dmx/data/npy"
-	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -190,7 +190,7 @@ func readLimited(file string, most int64) ([]byte, error) {
 }
 
 // fits says why the argument cannot be passed as parameter p, nil if it can.
-func (a *argument) fits(p ptx.Param) error {
+func (a *argument) fits(p syntax.Param) error {
 	size := len(a.value)
 	if a.buffer {
 		size = 8
@@ -206,7 +206,7 @@ func (a *argument) fits(p ptx.Param) error {
 }
 
 // takes lists what a kernel takes, one parameter a line, for error messages.
-func takes(k *ptx.Kernel) string {
+func takes(k *syntax.Kernel) string {
 	var b strings.Builder
 	for i, p := range k.Params {
 		hint := "--arg bytes:HEX or bytes:@FILE"

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 type ptxCheckCmd struct {
@@ -53,7 +53,7 @@ func (c *ptxCheckCmd) Run(io streams) error {
 }
 
 // paramType is a parameter's type as PTX writes it: .u64, or .b8[12] for a structure.
-func paramType(p ptx.Param) string {
+func paramType(p syntax.Param) string {
 	if one := map[string]int{"8": 1, "16": 2, "32": 4, "64": 8}[strings.TrimLeft(p.Type, "abcdefghijklmnopqrstuvwxyz")]; one != 0 && one != p.Size {
 		return fmt.Sprintf(".%s[%d]", p.Type, p.Size/one)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 // launchFlags describe one launch of a kernel.
@@ -30,8 +31,8 @@ const argumentHelp = `Arguments, one --arg each, in the order of the kernel's pa
 // launched is a launch made ready.
 type launched struct {
 	file        string
-	mod         *ptx.Module
-	kernel      *ptx.Kernel
+	mod         *syntax.Module
+	kernel      *syntax.Kernel
 	grid, block [3]int
 	shared      int
 	limit       int64
@@ -51,7 +52,7 @@ func (f *launchFlags) open(io streams) (*launched, error) {
 const maxBlocks = 1 << 24
 
 // prepare matches the flags with the kernel.
-func (f *launchFlags) prepare(mod *ptx.Module) (*launched, error) {
+func (f *launchFlags) prepare(mod *syntax.Module) (*launched, error) {
 	l := &launched{file: f.File, mod: mod, shared: f.Shared, limit: f.Limit}
 	var err error
 	if l.kernel, err = kernelOf(f.File, mod, f.Kernel); err != nil {

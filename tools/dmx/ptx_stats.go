@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/dino-mx/dmx/kernels/ptx"
+	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
 type ptxStatsCmd struct {
@@ -38,7 +39,7 @@ func (c *ptxStatsCmd) Run(io streams) error {
 			if err != nil {
 				return err
 			}
-			kernels = []*ptx.Kernel{k}
+			kernels = []*syntax.Kernel{k}
 		}
 		for i, k := range kernels {
 			if i > 0 {
@@ -68,7 +69,7 @@ func (c *ptxStatsCmd) Run(io streams) error {
 }
 
 // printClasses is the instructions by class, in the file and, if counted, as executed.
-func printClasses(w io.Writer, k *ptx.Kernel, counted *ptx.Counters) {
+func printClasses(w io.Writer, k *syntax.Kernel, counted *ptx.Counters) {
 	static, executed := map[string]int64{}, map[string]int64{}
 	total := int64(0)
 	for i := range k.Code {
@@ -84,7 +85,7 @@ func printClasses(w io.Writer, k *ptx.Kernel, counted *ptx.Counters) {
 		head = append(head, "executed", "%")
 	}
 	var rows [][]string
-	for _, class := range ptx.Classes {
+	for _, class := range syntax.Classes {
 		if static[class] == 0 {
 			continue
 		}

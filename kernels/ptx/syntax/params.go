@@ -1,4 +1,4 @@
-package ptx
+package syntax
 
 import (
 	"fmt"
@@ -27,10 +27,10 @@ func alignParam(target string, next, align int) int {
 	return (base+next+align-1)&^(align-1) - base
 }
 
-// place lays arguments out in parameter memory, as a driver does that is given a pointer to each parameter
+// Place lays arguments out in parameter memory, as a driver does that is given a pointer to each parameter
 // (kernelParams): number i begins at at[i] of args. It returns an error if they are not as many as the parameters, or
 // one has too few bytes or more than its size and the padding behind it.
-func (k *Kernel) place(args []byte, at []uint32) ([]byte, error) {
+func (k *Kernel) Place(args []byte, at []uint32) ([]byte, error) {
 	if len(at) != len(k.Params) {
 		return nil, fmt.Errorf("ptx: kernel %s: %d arguments, want %d", k.Name, len(at), len(k.Params))
 	}

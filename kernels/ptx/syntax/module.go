@@ -1,4 +1,4 @@
-package ptx
+package syntax
 
 // Module is a parsed PTX file.
 type Module struct {
@@ -17,7 +17,8 @@ type Variable struct {
 	Align int
 	Size  int // bytes; 0 for an extern array
 	Init  []byte
-	addr  uint64
+	// Offset is that of a shared or local variable among those of the kernel.
+	Offset int
 }
 
 // Param is one kernel parameter.
@@ -43,16 +44,18 @@ type Kernel struct {
 	Local     []*Variable
 	LocalLen  int // bytes of local memory per thread
 	Code      []Instr
-	regs      []regDecl
-	regIndex  map[string]int
-	dynamic   *Variable
+	Regs      []Register
+	Extern    *Variable // Dynamic of the module
+	// ParamStart is the address of parameter memory in its state space.
+	ParamStart uint64
 
-	paramStart uint64 // address of parameter memory in its state space
+	index map[string]int // of each register in Regs
 }
 
-type regDecl struct {
-	name string
-	typ  string // "b32", "f32", "pred", ...
+// Register is one declared register. Names of nested blocks are made unique.
+type Register struct {
+	Name string
+	Type string // "b32", "f32", "pred", ...
 }
 
 // Instr is one instruction: an opcode, its modifiers and operands, and the guard predicate.
@@ -64,30 +67,31 @@ type Instr struct {
 	Guard  int // register index of the guard predicate, -1 if none
 	Negate bool
 	Text   string // the opcode with modifiers, for messages
-	target int    // instruction index of a branch target
-	index  int
+	Target int    // instruction index of a branch target
+	Index  int    // of the instruction in Kernel.Code
 }
 
-// operandKind says what an operand is.
-type operandKind uint8
+// OperandKind says what an operand is.
+type OperandKind uint8
 
+// The kinds of operand.
 const (
-	opReg     operandKind = iota // register
-	opImm                        // immediate, bits already encoded in imm
-	opSpecial                    // %tid.x and the like
-	opAddr                       // [base + offset]
-	opVector                     // {a, b, c, d}
-	opLabel                      // branch target
-	opSymbol                     // address of a variable or parameter
-	opSink                       // _
-	opPair                       // d|p: result and predicate
+	RegOperand     OperandKind = iota // register
+	ImmOperand                        // immediate, bits already encoded in imm
+	SpecialOperand                    // %tid.x and the like
+	AddrOperand                       // [base + offset]
+	VectorOperand                     // {a, b, c, d}
+	LabelOperand                      // branch target
+	SymbolOperand                     // address of a variable or parameter
+	SinkOperand                       // _
+	PairOperand                       // d|p: result and predicate
 )
 
 // Operand is one instruction operand.
 type Operand struct {
-	Kind   operandKind
-	Reg    int    // register index (opReg; base of opAddr, -1 if the base is a symbol or absent)
-	Imm    uint64 // literal bits (opImm), byte offset (opAddr, opSymbol)
+	Kind   OperandKind
+	Reg    int    // register index (RegOperand; base of AddrOperand, -1 if the base is a symbol or absent)
+	Imm    uint64 // literal bits (ImmOperand), byte offset (AddrOperand, SymbolOperand)
 	Float  bool   // the literal was written as a float
 	Name   string // special register, label, symbol
 	Elems  []Operand

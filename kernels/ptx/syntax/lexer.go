@@ -1,4 +1,4 @@
-package ptx
+package syntax
 
 // tokenKind classifies a token of PTX text.
 type tokenKind uint8
@@ -53,7 +53,7 @@ func lex(src string) ([]token, error) {
 				j++
 			}
 			if j+1 >= len(src) {
-				return nil, lineErrorf(line, "comment is not closed")
+				return nil, Errorf(line, "comment is not closed")
 			}
 			i = j + 2
 		case c == '"':
@@ -62,7 +62,7 @@ func lex(src string) ([]token, error) {
 				j++
 			}
 			if j >= len(src) || src[j] != '"' {
-				return nil, lineErrorf(line, "string is not closed")
+				return nil, Errorf(line, "string is not closed")
 			}
 			toks = append(toks, token{tokString, src[i+1 : j], line})
 			i = j + 1
@@ -97,7 +97,7 @@ func lex(src string) ([]token, error) {
 				toks = append(toks, token{tokPunct, string(c), line})
 				i++
 			default:
-				return nil, lineErrorf(line, "unexpected character %q", c)
+				return nil, Errorf(line, "unexpected character %q", c)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package ptx
+package syntax
 
 import "slices"
 
@@ -39,7 +39,7 @@ func (in *Instr) Class() string {
 		return "generic memory"
 	case "add", "sub", "mul", "mad", "mul24", "div", "rem", "min", "max", "abs", "neg":
 		for _, m := range in.Mods {
-			if typeSizes[m] != 0 && isFloat(m) {
+			if floats[m] {
 				return "float"
 			}
 		}

@@ -1,4 +1,4 @@
-package ptx
+package syntax
 
 import (
 	"strings"
@@ -44,7 +44,7 @@ func TestArgumentsArePlacedOneByOne(t *testing.T) {
 	for i, from := range at {
 		args[from] = byte(1 + i)
 	}
-	got, err := k.place(args, at)
+	got, err := k.Place(args, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestArgumentsArePlacedOneByOne(t *testing.T) {
 		{[]uint32{8, 0, 136, 144}, len(args), "argument 0 has bytes 8 to 0"},
 		{[]uint32{0, 100, 136, 144}, len(args), "argument 0 has bytes 0 to 100"},
 	} {
-		if _, err := k.place(args[:c.args], c.at); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := k.Place(args[:c.args], c.at); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v of %d bytes: %v, want %q", c.at, c.args, err, c.want)
 		}
 	}
