@@ -4,9 +4,9 @@ package data
 type Source interface {
 	// Len is the number of samples.
 	Len() int
-	// Decode reads sample i into m, reusing its memory. The picture has Channels() channels; sizes may differ from
-	// sample to sample. The error names the file and, where there is one, the member inside it.
-	Decode(i int, m *Image) error
+	// Decode reads sample i into s, reusing its memory. The image has Channels() channels; sizes may differ from sample
+	// to sample. The error names the file and, where there is one, the member inside it.
+	Decode(i int, s *Sample) error
 	// Label is the class of sample i, an index into Classes, and whether the sample has one.
 	Label(i int) (int, bool)
 	// ID names sample i for messages: a path, or an archive and the place inside it.

@@ -14,7 +14,7 @@ type Transform interface {
 	Views() []ViewSpec
 	// Channels is the number of channels of every view.
 	Channels() int
-	// Apply writes view v of m to out[v], normalised, channel-major: Channels()*Height*Width elements. Views are
+	// Apply writes view v of s to out[v], normalised, channel-major: Channels()*Height*Width elements. Views are
 	// numbered through the list of kinds: all of the first kind, then all of the second, and so on.
-	Apply(m *Image, key Key, out [][]float32) error
+	Apply(s *Sample, key Key, out [][]float32) error
 }

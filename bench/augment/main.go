@@ -112,7 +112,7 @@ func run(out, python, picture string, rounds int) error {
 type ours struct {
 	source data.Source
 	crops  data.Transform
-	image  data.Image
+	sample data.Sample
 	views  [][]float32
 	next   uint32
 }
@@ -150,11 +150,11 @@ func (o *ours) time(n int) (all, decode float64, err error) {
 	start := time.Now()
 	for range n {
 		begin := time.Now()
-		if err := o.source.Decode(0, &o.image); err != nil {
+		if err := o.source.Decode(0, &o.sample); err != nil {
 			return 0, 0, err
 		}
 		decode += float64(time.Since(begin))
-		if err := o.crops.Apply(&o.image, data.Key{Seed: 1, Sample: o.next}, o.views); err != nil {
+		if err := o.crops.Apply(&o.sample, data.Key{Seed: 1, Sample: o.next}, o.views); err != nil {
 			return 0, 0, err
 		}
 		o.next++

@@ -36,11 +36,11 @@ func (t *MultiCrop) Views() []data.ViewSpec { return t.views }
 // Channels is the number of channels of the views.
 func (t *MultiCrop) Channels() int { return t.cfg.Channels }
 
-// Apply makes the views of m. View v is a function of m, the configuration, and the stream of (seed, epoch, sample, v).
-func (t *MultiCrop) Apply(m *data.Image, key data.Key, out [][]float32) error {
+// Apply makes the views of s. View v is a function of s, the configuration, and the stream of (seed, epoch, sample, v).
+func (t *MultiCrop) Apply(s *data.Sample, key data.Key, out [][]float32) error {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
-	if err := w.prepare(m, t.cfg.Channels); err != nil {
+	if err := w.prepare(s, t.cfg.Channels); err != nil {
 		return err
 	}
 	n := 0
@@ -48,8 +48,8 @@ func (t *MultiCrop) Apply(m *data.Image, key data.Key, out [][]float32) error {
 		v := &t.cfg.Views[k]
 		for i := range v.Count {
 			r := tensor.NewRand(key.Seed, key.Epoch, key.Sample, uint32(n))
-			d := t.cfg.draw(r, v, i, m.Height, m.Width)
-			w.cut(m, &d, t.cfg.Filter, v.Height, v.Width, t.norm, out[n], 0, 0, v.Height, v.Width)
+			d := t.cfg.draw(r, v, i, s.Image.Height, s.Image.Width)
+			w.cut(s, &d, t.cfg.Filter, v.Height, v.Width, t.norm, out[n], 0, 0, v.Height, v.Width)
 			n++
 		}
 	}

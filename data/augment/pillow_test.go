@@ -60,13 +60,13 @@ func readPNG(t testing.TB, name string) *data.Image {
 	m := new(data.Image)
 	w, h := p.Bounds().Dx(), p.Bounds().Dy()
 	if g, ok := p.(*image.Gray); ok {
-		m.Reset(1, h, w, 8)
+		m.Reset(1, h, w, data.U8)
 		for y := range h {
 			copy(m.U8[y*w:], g.Pix[y*g.Stride:][:w])
 		}
 		return m
 	}
-	m.Reset(3, h, w, 8)
+	m.Reset(3, h, w, data.U8)
 	for y := range h {
 		for x := range w {
 			r, g, b, _ := p.At(x, y).RGBA()
@@ -127,7 +127,7 @@ func TestOperationsEqualPillow(t *testing.T) {
 			source := readPNG(t, f.Source+".png")
 			want := readPNG(t, f.File)
 			w := new(worker)
-			if err := w.prepare(source, source.Channels); err != nil {
+			if err := w.prepare(&data.Sample{Image: *source}, source.Channels); err != nil {
 				t.Fatal(err)
 			}
 			v := toPlanes(source)

@@ -6,8 +6,8 @@ import (
 	"github.com/dino-mx/dmx/data"
 )
 
-// Pictures of 16 bits go through the same operations in float32 on a scale of 0…1, without rounding to levels in
-// between, so that nothing of their depth is lost.
+// Images of other samples than 8-bit levels go through the same operations in float32 on a scale of 0…1, without
+// rounding to levels in between, so that nothing of their depth is lost.
 
 // planeF is one channel in float32.
 type planeF struct {
@@ -26,23 +26,28 @@ type planesF []planeF
 type floats struct {
 	across, down table
 	half, spare  planeF
+	row          []float32 // of the image, scaled
 }
 
-// resize cuts b out of channel c of m, on a scale of 0…1, and resizes it.
-func (r *floats) resize(out planesF, m *data.Image, b box, f Filter, flipX, flipY bool) {
+// resize cuts b out of the image of s, on a scale of 0…1, and resizes it.
+func (r *floats) resize(out planesF, s *data.Sample, b box, f Filter, flipX, flipY bool) {
 	height, width := out[0].height, out[0].width
 	r.across.build(f, b.width, 0, float64(b.width), width)
 	r.down.build(f, b.height, 0, float64(b.height), height)
-	scale := 1 / float32(m.Max())
+	factor, offset := s.Scale()
+	r.row = grow(r.row, b.width)
 	for c := range out {
 		r.half.reset(b.height, width)
 		for y := range b.height {
-			row := m.Plane16(c)[(b.top+y)*m.Width+b.left:][:b.width]
+			s.Image.Row(c, b.top+y, b.left, r.row)
+			for x, v := range r.row {
+				r.row[x] = v*float32(factor) + float32(offset)
+			}
 			for x := range width {
 				sum := float32(0)
 				first := int(r.across.first[x])
 				for k, w := range r.across.real[x*r.across.stride:][:r.across.count[x]] {
-					sum += w * (float32(row[first+k]) * scale)
+					sum += w * r.row[first+k]
 				}
 				at := x
 				if flipX {

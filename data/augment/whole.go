@@ -52,14 +52,15 @@ func (t *Whole) Views() []data.ViewSpec { return t.views }
 // Channels is the number of channels of the view.
 func (t *Whole) Channels() int { return t.cfg.Channels }
 
-// Apply prepares m; the key is not used.
-func (t *Whole) Apply(m *data.Image, _ data.Key, out [][]float32) error {
+// Apply prepares s; the key is not used.
+func (t *Whole) Apply(s *data.Sample, _ data.Key, out [][]float32) error {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
-	if t.cfg.Float && m.Bits == 8 {
-		m = w.widen(m)
+	if t.cfg.Float && s.Levels() {
+		s = w.widen(&s.Image)
 	}
-	if err := w.prepare(m, t.cfg.Channels); err != nil {
+	m := &s.Image
+	if err := w.prepare(s, t.cfg.Channels); err != nil {
 		return err
 	}
 	height, width := t.cfg.Height, t.cfg.Width
@@ -78,6 +79,6 @@ func (t *Whole) Apply(m *data.Image, _ data.Key, out [][]float32) error {
 	d := choice{box: box{height: m.Height, width: m.Width}}
 	// transformers cuts half a pixel off; torchvision's transforms round it to even.
 	top, left := (height-t.cfg.Height)/2, (width-t.cfg.Width)/2
-	w.cut(m, &d, t.cfg.Filter, height, width, t.norm, out[0], top, left, t.cfg.Height, t.cfg.Width)
+	w.cut(s, &d, t.cfg.Filter, height, width, t.norm, out[0], top, left, t.cfg.Height, t.cfg.Width)
 	return nil
 }

@@ -35,14 +35,14 @@ func TestRoomBehindPicture(t *testing.T) {
 	}
 	views := func(room int) [][]float32 {
 		m := &data.Image{}
-		m.Reset(channels, height, width, 8)
+		m.Reset(channels, height, width, data.U8)
 		m.U8 = make([]uint8, channels*height*width, channels*height*width+room)
 		for i := range m.U8 {
 			m.U8[i] = uint8(i * i)
 		}
 		out := [][]float32{make([]float32, channels*16*16), make([]float32, channels*16*16)}
 		for sample := range uint32(20) {
-			if err := crops.Apply(m, data.Key{Sample: sample}, out); err != nil {
+			if err := crops.Apply(&data.Sample{Image: *m}, data.Key{Sample: sample}, out); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -60,7 +60,7 @@ func TestWholeFloat(t *testing.T) {
 	const mean, std = .4, .2
 	for _, size := range [][2]int{{3, 4}, {9, 8}, {5, 7}} {
 		m := &data.Image{}
-		m.Reset(2, 5, 7, 8)
+		m.Reset(2, 5, 7, data.U8)
 		for i := range m.U8 {
 			m.U8[i] = uint8(i * 97)
 		}
@@ -69,7 +69,7 @@ func TestWholeFloat(t *testing.T) {
 			t.Fatal(err)
 		}
 		out := make([]float32, 2*size[0]*size[1])
-		if err := w.Apply(m, data.Key{}, [][]float32{out}); err != nil {
+		if err := w.Apply(&data.Sample{Image: *m}, data.Key{}, [][]float32{out}); err != nil {
 			t.Fatal(err)
 		}
 		for c := range 2 {
@@ -94,7 +94,7 @@ func TestWholeFloat(t *testing.T) {
 // Where the centre lies between two pixels the cut begins at the one before it, as in transformers.
 func TestWholeCutsTheCentre(t *testing.T) {
 	m := &data.Image{}
-	m.Reset(1, 4, 7, 8)
+	m.Reset(1, 4, 7, data.U8)
 	for i := range m.U8 {
 		m.U8[i] = uint8(i)
 	}
@@ -104,7 +104,7 @@ func TestWholeCutsTheCentre(t *testing.T) {
 			t.Fatal(err)
 		}
 		out := make([]float32, 4)
-		if err := w.Apply(m, data.Key{}, [][]float32{out}); err != nil {
+		if err := w.Apply(&data.Sample{Image: *m}, data.Key{}, [][]float32{out}); err != nil {
 			t.Fatal(err)
 		}
 		for x, got := range out {

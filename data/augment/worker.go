@@ -16,7 +16,7 @@ type worker struct {
 
 	viewF  planesF
 	floats floats
-	wide   data.Image
+	wide   data.Sample
 }
 
 // workers recycles scratch memory; what a worker held never shows in what it makes.
@@ -29,8 +29,9 @@ func (w *worker) channels(n int) {
 	}
 }
 
-// prepare checks a picture and turns it.
-func (w *worker) prepare(m *data.Image, channels int) error {
+// prepare checks an image and turns it.
+func (w *worker) prepare(s *data.Sample, channels int) error {
+	m := &s.Image
 	if m.Channels != channels {
 		return fmt.Errorf("the picture has %d channels, expected %d", m.Channels, channels)
 	}
@@ -38,29 +39,30 @@ func (w *worker) prepare(m *data.Image, channels int) error {
 		return fmt.Errorf("the picture has %d x %d pixels", m.Height, m.Width)
 	}
 	w.channels(channels)
-	if m.Bits == 8 {
+	if s.Levels() {
 		w.picture.set(m)
 	}
 	return nil
 }
 
-// widen is an 8-bit picture with 16-bit samples of the same brightness.
-func (w *worker) widen(m *data.Image) *data.Image {
-	w.wide.Reset(m.Channels, m.Height, m.Width, 16)
+// widen is an 8-bit image with 16-bit samples of the same brightness.
+func (w *worker) widen(m *data.Image) *data.Sample {
+	w.wide.Image.Reset(m.Channels, m.Height, m.Width, data.U16)
 	for i, v := range m.U8 {
-		w.wide.U16[i] = uint16(v) * 257
+		w.wide.Image.U16[i] = uint16(v) * 257
 	}
 	return &w.wide
 }
 
 // cut makes one view: the box resized to height x width, changed, and its rectangle at (top, left) normalised to out.
-func (w *worker) cut(m *data.Image, d *choice, f Filter, height, width int, n *normaliser, out []float32, top, left, outHeight, outWidth int) {
-	if m.Bits == 16 {
+func (w *worker) cut(s *data.Sample, d *choice, f Filter, height, width int, n *normaliser, out []float32, top, left, outHeight, outWidth int) {
+	m := &s.Image
+	if !s.Levels() {
 		v := w.viewF[:m.Channels]
 		for c := range v {
 			v[c].reset(height, width)
 		}
-		w.floats.resize(v, m, d.box, f, d.flipX, d.flipY)
+		w.floats.resize(v, s, d.box, f, d.flipX, d.flipY)
 		v.colour(d, &w.floats)
 		n.writeF(out, v, top, left, outHeight, outWidth)
 		return

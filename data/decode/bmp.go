@@ -158,7 +158,7 @@ func bmpDecode(b []byte, h head, channels int, m *data.Image) error {
 	if need := stride * f.height; !compressed && len(f.pixels) < need-(stride-(w*f.bits+7)/8) {
 		return fmt.Errorf("%d bytes of pixels, expected %d", len(f.pixels), need)
 	}
-	m.Reset(channels, h.height, h.width, 8)
+	m.Reset(channels, h.height, h.width, data.U8)
 	var indices []byte
 	switch {
 	case compressed:

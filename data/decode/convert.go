@@ -11,7 +11,7 @@ import (
 func replicate(m *data.Image) {
 	n := m.Height * m.Width
 	for c := 1; c < m.Channels; c++ {
-		if m.Bits == 16 {
+		if m.Type == data.U16 {
 			copy(m.U16[c*n:(c+1)*n], m.U16[:n])
 		} else {
 			copy(m.U8[c*n:(c+1)*n], m.U8[:n])
@@ -22,7 +22,7 @@ func replicate(m *data.Image) {
 // clip16 makes the first plane of m one of 8 bits: samples above 255 become 255.
 func clip16(m *data.Image) {
 	wide := m.Plane16(0)
-	m.Reset(m.Channels, m.Height, m.Width, 8)
+	m.Reset(m.Channels, m.Height, m.Width, data.U8)
 	for i, v := range wide {
 		m.U8[i] = uint8(min(255, v))
 	}

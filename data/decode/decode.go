@@ -129,7 +129,7 @@ func Image(b []byte, channels int, m *data.Image) (err error) {
 		return f.explain(err)
 	}
 	if h.channels == 1 {
-		if channels == 3 && m.Bits == 16 && h.clipped {
+		if channels == 3 && m.Type == data.U16 && h.clipped {
 			clip16(m)
 		}
 		replicate(m)

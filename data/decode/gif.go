@@ -158,7 +158,7 @@ func gifDecode(b []byte, h head, channels int, m *data.Image) error {
 		return fmt.Errorf("the code size is %d, expected 2 to 8", size)
 	}
 	t, _ := f.colours()
-	m.Reset(channels, h.height, h.width, 8)
+	m.Reset(channels, h.height, h.width, data.U8)
 	row := make([]byte, max(h.width, f.frameWide))
 	for x := range row {
 		row[x] = uint8(f.transparent)

@@ -93,12 +93,12 @@ func TestSixteenBitsAsRGB(t *testing.T) {
 		t.Fatal(err)
 	}
 	for x, want := range []int{0, 1, 255, 256, 300, 65535} {
-		if got := grey.At(0, 0, x); grey.Bits != 16 || got != want {
-			t.Errorf("grey pixel %d is %d of %d bits, expected %d", x, got, grey.Bits, want)
+		if got := grey.At(0, 0, x); grey.Type != data.U16 || got != want {
+			t.Errorf("grey pixel %d is %d of type %d, expected %d", x, got, grey.Type, want)
 		}
 		for c := range 3 {
-			if got := rgb.At(c, 0, x); rgb.Bits != 8 || got != min(255, want) {
-				t.Errorf("channel %d of pixel %d is %d of %d bits, expected %d", c, x, got, rgb.Bits, min(255, want))
+			if got := rgb.At(c, 0, x); rgb.Type != data.U8 || got != min(255, want) {
+				t.Errorf("channel %d of pixel %d is %d of type %d, expected %d", c, x, got, rgb.Type, min(255, want))
 			}
 		}
 	}

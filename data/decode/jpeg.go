@@ -70,7 +70,7 @@ func jpegDecode(b []byte, h head, channels int, m *data.Image) error {
 	if err != nil {
 		return jpegError(err)
 	}
-	m.Reset(channels, h.height, h.width, 8)
+	m.Reset(channels, h.height, h.width, data.U8)
 	// Pillow takes four components of a JPEG file for inverted, as Adobe writes them.
 	fromComponents(p, m, jpegColourOf(p), true)
 	return nil

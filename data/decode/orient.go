@@ -33,7 +33,7 @@ func orient(m *data.Image, n, orientation int) {
 		return y*outWidth + x
 	}
 	for c := range n {
-		if m.Bits == 16 {
+		if m.Type == data.U16 {
 			permute(m.Plane16(c), w, place)
 		} else {
 			permute(m.Plane8(c), w, place)

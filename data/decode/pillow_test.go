@@ -44,7 +44,7 @@ func readOracle(t testing.TB) (versions map[string]string, pictures map[string]o
 // level is a sample on the scale of 8 bits, rounded down to the precision of the file's high byte.
 func level(m *data.Image, c, i int) float64 {
 	v := m.At(c, i/m.Width, i%m.Width)
-	return float64(v) * 255 / float64(m.Max())
+	return float64(v) * 255 / map[data.Type]float64{data.U8: 255, data.U16: 65535}[m.Type]
 }
 
 // furthest is the largest difference in levels between the first n channels of m and interleaved pixels.
@@ -106,11 +106,11 @@ func asStored(b []byte, want oracle) (cell string, ok bool) {
 	if want.Refused != "" {
 		return "1", true
 	}
-	cell = fmt.Sprintf("1 of %d bits", m.Bits)
+	cell = fmt.Sprintf("1 of %d bits", map[data.Type]int{data.U8: 8, data.U16: 16}[m.Type])
 	switch {
 	case want.Grey16 != "":
 		pixels, _ := base64.StdEncoding.DecodeString(want.Grey16)
-		if m.Bits != 16 {
+		if m.Type != data.U16 {
 			return cell, false
 		}
 		for i, v := range m.U16 {
@@ -122,7 +122,7 @@ func asStored(b []byte, want oracle) (cell string, ok bool) {
 	case want.Grey8 != "":
 		pixels, _ := base64.StdEncoding.DecodeString(want.Grey8)
 		worst := furthest(&m, pixels, 1, 1)
-		return cell, m.Bits == 8 && worst <= 1
+		return cell, m.Type == data.U8 && worst <= 1
 	}
 	// A palette of greys, or grey with alpha of 16 bits: one channel of the RGB that Pillow makes.
 	pixels, _ := base64.StdEncoding.DecodeString(want.RGB)

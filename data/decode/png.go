@@ -59,9 +59,9 @@ func pngDecode(b []byte, h head, channels int, m *data.Image) error {
 	}
 	switch src.(type) {
 	case *image.Gray16, *image.NRGBA64, *image.RGBA64:
-		m.Reset(channels, h.height, h.width, 16)
+		m.Reset(channels, h.height, h.width, data.U16)
 	default:
-		m.Reset(channels, h.height, h.width, 8)
+		m.Reset(channels, h.height, h.width, data.U8)
 	}
 	switch p := src.(type) {
 	case *image.Gray:

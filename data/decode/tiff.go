@@ -251,11 +251,11 @@ func tiffDecode(b []byte, h head, channels int, m *data.Image) error {
 	if err != nil {
 		return err
 	}
-	bits := 8
+	kept := data.U8
 	if t.bits == 16 && t.photometric != tiffCMYK {
-		bits = 16
+		kept = data.U16
 	}
-	m.Reset(channels, t.height, t.width, bits)
+	m.Reset(channels, t.height, t.width, kept)
 	// All samples of a row of chunks, side by side, so that pixels can be converted whatever the layout was.
 	planes := 1
 	if t.separate {

@@ -131,7 +131,7 @@ func (t *tiffInfo) jpegChunk(i, p, x, y, w, rows, n int, m *data.Image) error {
 		return err
 	}
 	var chunk data.Image
-	chunk.Reset(min(3, t.chunkSamples()), stream.Height, stream.Width, 8)
+	chunk.Reset(min(3, t.chunkSamples()), stream.Height, stream.Width, data.U8)
 	colours := map[int]jpegColour{tiffRGB: jpegRGB, tiffYCbCr: jpegYCbCr, tiffCMYK: jpegCMYK}
 	colour := colours[t.photometric] // else grey
 	if t.separate {

@@ -125,7 +125,7 @@ func webpDecode(b []byte, h head, channels int, m *data.Image) error {
 		if err != nil {
 			return err
 		}
-		frame.Reset(channels, tall, w, 8)
+		frame.Reset(channels, tall, w, data.U8)
 		fromVideo(p, frame)
 	} else {
 		src, err := vp8l.Decode(bytes.NewReader(f.lossless))
@@ -136,14 +136,14 @@ func webpDecode(b []byte, h head, channels int, m *data.Image) error {
 		if !ok {
 			return fmt.Errorf("decoded as %T", src)
 		}
-		frame.Reset(channels, tall, w, 8)
+		frame.Reset(channels, tall, w, data.U8)
 		fromPixels8(p.Pix, p.Stride, 3, frame)
 	}
 	if whole {
 		return nil
 	}
 	// The rest of the canvas is transparent black.
-	m.Reset(channels, h.height, h.width, 8)
+	m.Reset(channels, h.height, h.width, data.U8)
 	clear(m.U8)
 	for c := range 3 {
 		in, out := frame.Plane8(c), m.Plane8(c)

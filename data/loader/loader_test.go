@@ -27,14 +27,15 @@ func (s numbers) ID(i int) string         { return fmt.Sprintf("numbers#%d", i) 
 func (s numbers) Label(i int) (int, bool) { return i % 10, i%10 != 9 }
 func (s numbers) Classes() []string       { return []string{"a"} }
 func (s numbers) Channels() int           { return 1 }
-func (s numbers) Decode(i int, m *data.Image) error {
+func (s numbers) Decode(i int, into *data.Sample) error {
+	m := &into.Image
 	if i%7 == 3 {
 		time.Sleep(50 * time.Microsecond) // shuffles the workers
 	}
 	if slices.Contains(s.bad, i) {
 		return errors.New(s.ID(i) + ": damaged on purpose")
 	}
-	m.Reset(1, 1, 1, 16)
+	m.Reset(1, 1, 1, data.U16)
 	m.U16[0] = uint16(i)
 	return nil
 }
@@ -44,13 +45,13 @@ type draws struct{ views []data.ViewSpec }
 
 func (d draws) Views() []data.ViewSpec { return d.views }
 func (d draws) Channels() int          { return 1 }
-func (d draws) Apply(m *data.Image, key data.Key, out [][]float32) error {
+func (d draws) Apply(s *data.Sample, key data.Key, out [][]float32) error {
 	for v := range out {
 		r := tensor.NewRand(key.Seed, key.Epoch, key.Sample, uint32(v))
 		for i := range out[v] {
 			out[v][i] = float32(r.Float64())
 		}
-		out[v][0] = float32(m.U16[0])
+		out[v][0] = float32(s.Image.U16[0])
 	}
 	return nil
 }

@@ -188,7 +188,7 @@ func (p *pipeline) plan(steps, first int, free chan *slot) {
 }
 
 func (p *pipeline) work() {
-	var m data.Image
+	var s data.Sample
 	out := make([][]float32, data.Views(p.cfg.Transform.Views()))
 	for {
 		select {
@@ -200,7 +200,7 @@ func (p *pipeline) work() {
 		case <-p.quit:
 			return
 		case t := <-p.tasks:
-			p.sample(t, &m, out)
+			p.sample(t, &s, out)
 			if t.s.left.Add(-1) == 0 {
 				t.s.ready <- struct{}{}
 			}
@@ -210,7 +210,7 @@ func (p *pipeline) work() {
 
 // sample decodes one sample, or the next readable one, and cuts its views. The draws are those of the sample that was
 // wanted, so that a replacement does not repeat the views it has in its own place.
-func (p *pipeline) sample(t task, m *data.Image, out [][]float32) {
+func (p *pipeline) sample(t task, s *data.Sample, out [][]float32) {
 	src, r := p.cfg.Source, &t.s.results[t.b]
 	want := t.s.indices[t.b]
 	n := src.Len()
@@ -220,7 +220,7 @@ func (p *pipeline) sample(t task, m *data.Image, out [][]float32) {
 		if known, ok := p.known.Load(i); ok {
 			err = known.(error)
 		} else {
-			err = src.Decode(i, m)
+			err = src.Decode(i, s)
 		}
 		if err != nil {
 			p.known.Store(i, err)
@@ -229,7 +229,7 @@ func (p *pipeline) sample(t task, m *data.Image, out [][]float32) {
 		}
 		t.s.outputs(t.b, out)
 		key := data.Key{Seed: p.cfg.Seed, Epoch: uint32(t.s.epoch), Sample: uint32(want)}
-		if err := p.cfg.Transform.Apply(m, key, out); err != nil {
+		if err := p.cfg.Transform.Apply(s, key, out); err != nil {
 			r.err = fmt.Errorf("%s: %w", src.ID(i), err)
 			return
 		}

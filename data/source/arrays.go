@@ -3,6 +3,7 @@ package source
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/dino-mx/dmx/data"
@@ -12,8 +13,8 @@ import (
 type arrays struct {
 	where      string // of the images, for messages
 	n, h, w, c int
-	bits       int
-	order      binary.ByteOrder // of 16-bit samples
+	typ        data.Type
+	order      binary.ByteOrder // of samples of more than a byte
 	labels     []int32          // nil without
 	wanted     int              // channels of the pictures as the caller gets them, 0 for c
 	planar     bool             // the channels of a picture lie one after the other
@@ -48,8 +49,21 @@ func (a *arrays) Label(i int) (int, bool) {
 	return int(a.labels[i]), true
 }
 
-func (a *arrays) Decode(i int, m *data.Image) error {
-	size := a.h * a.w * a.c * a.bits / 8
+// bytes is the length of a stored sample.
+func (a *arrays) bytes() int {
+	switch a.typ {
+	case data.U8:
+		return 1
+	case data.F32:
+		return 4
+	}
+	return 2
+}
+
+func (a *arrays) Decode(i int, s *data.Sample) error {
+	s.Reset()
+	m := &s.Image
+	size := a.h * a.w * a.c * a.bytes()
 	var raw []byte
 	if a.memory != nil {
 		raw = a.memory[i*size : (i+1)*size]
@@ -62,27 +76,28 @@ func (a *arrays) Decode(i int, m *data.Image) error {
 		}
 		*buf, raw = b, b
 	}
-	m.Reset(a.c, a.h, a.w, a.bits)
-	plane := a.h * a.w
-	switch {
-	case a.bits == 8 && (a.c == 1 || a.planar):
-		copy(m.U8, raw)
-	case a.bits == 8:
+	m.Reset(a.c, a.h, a.w, a.typ)
+	switch a.typ {
+	case data.U8:
+		if a.c == 1 || a.planar {
+			copy(m.U8, raw)
+			break
+		}
 		for c := range a.c {
-			out := m.U8[c*plane : (c+1)*plane]
-			for p := range out {
-				out[p] = raw[p*a.c+c]
+			plane := m.Plane8(c)
+			for p := range plane {
+				plane[p] = raw[p*a.c+c]
 			}
 		}
-	default:
-		for c := range a.c {
-			out := m.U16[c*plane : (c+1)*plane]
-			for p := range out {
-				at := p*a.c + c
-				if a.planar {
-					at = c*plane + p
-				}
-				out[p] = a.order.Uint16(raw[2*at:])
+	case data.U16:
+		a.spread(func(to, from int) { m.U16[to] = a.order.Uint16(raw[2*from:]) })
+	case data.I16:
+		a.spread(func(to, from int) { m.I16[to] = int16(a.order.Uint16(raw[2*from:])) })
+	case data.F32:
+		a.spread(func(to, from int) { m.F32[to] = math.Float32frombits(a.order.Uint32(raw[4*from:])) })
+		for k, v := range m.F32 {
+			if !(v >= 0 && v <= 1) {
+				return fmt.Errorf("%s: sample %d is %v; float images must lie in 0 to 1", a.ID(i), k, v)
 			}
 		}
 	}
@@ -90,6 +105,20 @@ func (a *arrays) Decode(i int, m *data.Image) error {
 		convert(m, a.wanted)
 	}
 	return nil
+}
+
+// spread calls set for every sample of a picture with its place in an Image and in the array.
+func (a *arrays) spread(set func(to, from int)) {
+	plane := a.h * a.w
+	for c := range a.c {
+		for p := range plane {
+			if a.planar {
+				set(c*plane+p, c*plane+p)
+			} else {
+				set(c*plane+p, p*a.c+c)
+			}
+		}
+	}
 }
 
 // size checks the shape of an array of pictures: [N, H, W], [N, H, W, C] or, channels first, [N, C, H, W]. It returns
@@ -121,7 +150,7 @@ func (a *arrays) size(shape []int64, wanted int) (int64, error) {
 		return 0, fmt.Errorf("shape %v: pictures of more than %d pixels", stored, data.MaxPixels)
 	}
 	a.n, a.h, a.w, a.c = int(shape[0]), int(shape[1]), int(shape[2]), int(shape[3])
-	one := shape[1] * shape[2] * shape[3] * int64(a.bits/8)
+	one := shape[1] * shape[2] * shape[3] * int64(a.bytes())
 	if shape[0] > (1<<62)/one {
 		return 0, fmt.Errorf("shape %v is larger than any file", stored)
 	}

@@ -63,10 +63,11 @@ func TestShapesOfArrays(t *testing.T) {
 			}
 			continue
 		}
-		var m data.Image
-		if err := d.Decode(1, &m); err != nil {
+		var s data.Sample
+		if err := d.Decode(1, &s); err != nil {
 			t.Fatal(err)
 		}
+		m := &s.Image
 		if got := fmt.Sprintf("%dx%dx%d", m.Channels, m.Height, m.Width); got != c.want || d.Channels() != m.Channels || len(m.U8) != m.Channels*m.Height*m.Width {
 			t.Errorf("%v: %s of %d samples, %d channels announced, want %s", c.shape, got, len(m.U8), d.Channels(), c.want)
 		}
@@ -88,7 +89,7 @@ func TestChannelsFirst(t *testing.T) {
 			}
 		}
 		typ := map[int]string{8: "|u1", 16: "<u2"}[bits]
-		var images [2]data.Image
+		var images [2]data.Sample
 		for i, a := range []array{{"train_images", typ, []int{1, 3, h, w}, first}, {"train_images", typ, []int{1, h, w, 3}, last}} {
 			name := filepath.Join(t.TempDir(), "a.npz")
 			write(t, name, npz(t, zip.Deflate, a))
@@ -130,11 +131,11 @@ func TestWantedChannels(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, want := range c.want {
-			var m data.Image
-			if err := d.Decode(i, &m); err != nil {
+			var s data.Sample
+			if err := d.Decode(i, &s); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, m.U8); diff != "" {
+			if diff := cmp.Diff(want, s.Image.U8); diff != "" {
 				t.Errorf("picture %d in %d channels: %s", i, c.wanted, diff)
 			}
 		}
@@ -221,5 +222,46 @@ func TestChecksums(t *testing.T) {
 	write(t, long, append(idx([]int{1, 2, 2}, counting(4)), 0))
 	if _, err := Open(filepath.Dir(long), Options{}); err == nil || !strings.Contains(err.Error(), "more in it than its header says") {
 		t.Errorf("a byte too many: %v", err)
+	}
+}
+
+// Signed and float arrays are kept as they are stored; float samples outside of 0 to 1 are refused, for what they
+// measure is not known.
+func TestSignedAndFloatArrays(t *testing.T) {
+	for _, c := range []struct {
+		typ  string
+		raw  []byte
+		want any
+	}{
+		{"<i2", []byte{0x18, 0xfc, 0xd0, 0x07}, []int16{-1000, 2000}},
+		{">i2", []byte{0xfc, 0x18, 0x07, 0xd0}, []int16{-1000, 2000}},
+		{"<f4", []byte{0, 0, 0, 0x3f, 0, 0, 0x80, 0x3e}, []float32{.5, .25}},
+		{">f4", []byte{0x3f, 0, 0, 0, 0x3e, 0x80, 0, 0}, []float32{.5, .25}},
+		{"<f4", []byte{0, 0, 0, 0x3f, 0, 0, 0, 0x40}, "sample 1 is 2; float images must lie in 0 to 1"},
+		{"<f4", []byte{0, 0, 0xc0, 0x7f, 0, 0, 0, 0x40}, "sample 0 is NaN"},
+		{"<f8", make([]byte, 16), "expected uint8, uint16, int16, or float32 from 0 to 1"},
+	} {
+		name := filepath.Join(t.TempDir(), "a.npz")
+		write(t, name, npz(t, zip.Deflate, array{"train_images", c.typ, []int{1, 1, 2}, c.raw}))
+		var s data.Sample
+		d, err := Open(name, Options{})
+		if err == nil {
+			err = d.Decode(0, &s)
+		}
+		var got any
+		switch {
+		case err != nil:
+			if want, ok := c.want.(string); !ok || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", c.typ, err)
+			}
+			continue
+		case s.Image.Type == data.I16:
+			got = s.Image.I16
+		default:
+			got = s.Image.F32
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", c.typ, diff)
+		}
 	}
 }

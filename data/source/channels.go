@@ -12,16 +12,21 @@ func convert(m *data.Image, channels int) {
 	} else {
 		m.Channels = 3
 	}
-	if m.Bits == 16 {
-		m.U16 = planes(m.U16, m.Channels, channels, n)
-	} else {
-		m.U8 = planes(m.U8, m.Channels, channels, n)
+	switch m.Type {
+	case data.U8:
+		m.U8 = planes(m.U8, m.Channels, channels, n, luma[uint8])
+	case data.U16:
+		m.U16 = planes(m.U16, m.Channels, channels, n, luma[uint16])
+	case data.I16:
+		m.I16 = planes(m.I16, m.Channels, channels, n, luma[int16])
+	case data.F32:
+		m.F32 = planes(m.F32, m.Channels, channels, n, func(r, g, b float32) float32 { return .299*r + .587*g + .114*b })
 	}
 	m.Channels = channels
 }
 
 // planes turns have planes of n samples, 1 or 3, into want.
-func planes[T uint8 | uint16](p []T, have, want, n int) []T {
+func planes[T any](p []T, have, want, n int, luma func(r, g, b T) T) []T {
 	switch {
 	case have == want:
 		return p[:want*n]
@@ -43,6 +48,6 @@ func planes[T uint8 | uint16](p []T, have, want, n int) []T {
 }
 
 // luma is the weighted sum of ITU-R BT.601 in 16-bit fixed point, as Pillow's convert("L") computes it.
-func luma[T uint8 | uint16](r, g, b T) T {
-	return T((19595*uint64(r) + 38470*uint64(g) + 7471*uint64(b) + 1<<15) >> 16)
+func luma[T uint8 | uint16 | int16](r, g, b T) T {
+	return T((19595*int64(r) + 38470*int64(g) + 7471*int64(b) + 1<<15) >> 16)
 }

@@ -35,7 +35,8 @@ func (f *files) Label(i int) (int, bool) {
 // encoded recycles the buffers of undecoded files.
 var encoded = sync.Pool{New: func() any { return new([]byte) }}
 
-func (f *files) Decode(i int, m *data.Image) error {
+func (f *files) Decode(i int, s *data.Sample) error {
+	s.Reset()
 	buf := encoded.Get().(*[]byte)
 	defer encoded.Put(buf)
 	b, err := f.read(i, (*buf)[:0])
@@ -43,7 +44,7 @@ func (f *files) Decode(i int, m *data.Image) error {
 		return fmt.Errorf("%s: %w", f.ID(i), err)
 	}
 	*buf = b
-	if err := f.decode(b, m); err != nil {
+	if err := f.decode(b, &s.Image); err != nil {
 		return fmt.Errorf("%s: %w", f.ID(i), err)
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/dino-mx/dmx/data"
 )
 
 // idxName matches the names under which MNIST and its relatives publish IDX files.
@@ -117,7 +119,7 @@ func readIDXImages(where string, b []byte, channels int) (*arrays, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &arrays{where: where, bits: 8}
+	a := &arrays{where: where, typ: data.U8}
 	n, err := a.size(shape, channels)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/data/npy"
 )
 
@@ -131,13 +132,18 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string, channels int) (*a
 	a := &arrays{order: binary.LittleEndian}
 	switch h.Type {
 	case "|u1", "<u1", "=u1":
-		a.bits = 8
-	case "<u2":
-		a.bits = 16
-	case ">u2":
-		a.bits, a.order = 16, binary.BigEndian
+		a.typ = data.U8
+	case "<u2", ">u2":
+		a.typ = data.U16
+	case "<i2", ">i2":
+		a.typ = data.I16
+	case "<f4", ">f4":
+		a.typ = data.F32
 	default:
-		return nil, fmt.Errorf("element type %s: expected uint8 or uint16", h.Type)
+		return nil, fmt.Errorf("element type %s: expected uint8, uint16, int16, or float32 from 0 to 1", h.Type)
+	}
+	if h.Type[0] == '>' {
+		a.order = binary.BigEndian
 	}
 	total, err := a.size(h.Shape, channels)
 	if err != nil {

@@ -53,11 +53,11 @@ func Measure(src data.Source, limit int) (Statistics, error) {
 	)
 	for w := range workers {
 		wg.Go(func() {
-			var m data.Image
+			var s data.Sample
 			mine, good := make([]sums, c), 0
 			for k := w; k < n; k += workers {
 				i := int(int64(k) * int64(src.Len()) / int64(n))
-				if err := src.Decode(i, &m); err != nil {
+				if err := src.Decode(i, &s); err != nil {
 					mu.Lock()
 					if bad < 0 || i < bad {
 						bad, cause = i, err
@@ -67,7 +67,7 @@ func Measure(src data.Source, limit int) (Statistics, error) {
 				}
 				good++
 				for ch := range c {
-					measure(&m, ch, &mine[ch])
+					measure(&s, ch, &mine[ch])
 				}
 			}
 			mu.Lock()
@@ -96,21 +96,38 @@ func Measure(src data.Source, limit int) (Statistics, error) {
 	return st, nil
 }
 
-// measure adds one channel, on the scale of 65535: an 8-bit sample counts 257 times.
-func measure(m *data.Image, ch int, into *sums) {
+// measure adds one channel, on the scale of 65535: an 8-bit sample counts 257 times. Samples of other types are rounded
+// to that scale.
+func measure(sample *data.Sample, ch int, into *sums) {
+	m := &sample.Image
+	n := uint64(m.Height * m.Width)
 	var s, sq uint64
-	if m.Bits == 16 {
+	plain := sample.Values.Low == 0 && sample.Values.High == 0
+	switch {
+	case plain && m.Type == data.U8:
+		for _, v := range m.Plane8(ch) {
+			s += uint64(v)
+			sq += uint64(v) * uint64(v)
+		}
+		hi, lo := bits.Mul64(sq, 257*257)
+		into.add(n, s*257, hi, lo)
+		return
+	case plain && m.Type == data.U16:
 		for _, v := range m.Plane16(ch) {
 			s += uint64(v)
 			sq += uint64(v) * uint64(v)
 		}
-		into.add(uint64(m.Height*m.Width), s, 0, sq)
-		return
+	default:
+		factor, offset := sample.Scale()
+		row := make([]float32, m.Width)
+		for y := range m.Height {
+			m.Row(ch, y, 0, row)
+			for _, v := range row {
+				level := uint64(65535*max(0, min(1, float64(v)*factor+offset)) + .5)
+				s += level
+				sq += level * level
+			}
+		}
 	}
-	for _, v := range m.Plane8(ch) {
-		s += uint64(v)
-		sq += uint64(v) * uint64(v)
-	}
-	hi, lo := bits.Mul64(sq, 257*257)
-	into.add(uint64(m.Height*m.Width), s*257, hi, lo)
+	into.add(n, s, 0, sq)
 }

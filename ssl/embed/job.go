@@ -239,7 +239,7 @@ type tail struct {
 	from int
 }
 
-func (t tail) Len() int                          { return t.Source.Len() - t.from }
-func (t tail) Decode(i int, m *data.Image) error { return t.Source.Decode(i+t.from, m) }
-func (t tail) Label(i int) (int, bool)           { return t.Source.Label(i + t.from) }
-func (t tail) ID(i int) string                   { return t.Source.ID(i + t.from) }
+func (t tail) Len() int                              { return t.Source.Len() - t.from }
+func (t tail) Decode(i int, into *data.Sample) error { return t.Source.Decode(i+t.from, into) }
+func (t tail) Label(i int) (int, bool)               { return t.Source.Label(i + t.from) }
+func (t tail) ID(i int) string                       { return t.Source.ID(i + t.from) }

@@ -38,12 +38,13 @@ func (s *numbered) Channels() int           { return 1 }
 func (s *numbered) Label(i int) (int, bool) { return i % 2, true }
 func (s *numbered) ID(i int) string         { return fmt.Sprintf("%s/%02d", s.name, i) }
 
-func (s *numbered) Decode(i int, m *data.Image) error {
+func (s *numbered) Decode(i int, into *data.Sample) error {
+	m := &into.Image
 	s.decoded.Add(1)
 	if s.bad[i] {
 		return errors.New(s.ID(i) + ": damaged")
 	}
-	m.Reset(1, 4, 4, 8)
+	m.Reset(1, 4, 4, data.U8)
 	for k := range m.U8 {
 		m.U8[k] = byte(i * (k + 1))
 	}

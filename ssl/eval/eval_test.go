@@ -233,8 +233,9 @@ func (s source) Label(i int) (int, bool) { return i % 3, i%5 != 4 }
 func (s source) ID(int) string           { return "image" }
 func (s source) Classes() []string       { return nil }
 func (s source) Channels() int           { return 1 }
-func (s source) Decode(i int, m *data.Image) error {
-	m.Reset(1, 4, 4, 8)
+func (s source) Decode(i int, into *data.Sample) error {
+	m := &into.Image
+	m.Reset(1, 4, 4, data.U8)
 	for j := range m.U8 {
 		m.U8[j] = uint8(11*i + j*j)
 	}
@@ -246,7 +247,8 @@ type plain struct{}
 
 func (plain) Views() []data.ViewSpec { return []data.ViewSpec{{Count: 1, Height: 4, Width: 4}} }
 func (plain) Channels() int          { return 1 }
-func (plain) Apply(m *data.Image, _ data.Key, out [][]float32) error {
+func (plain) Apply(s *data.Sample, _ data.Key, out [][]float32) error {
+	m := &s.Image
 	for i, v := range m.U8 {
 		out[0][i] = float32(v) / 64
 	}

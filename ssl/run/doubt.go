@@ -37,11 +37,11 @@ type spread struct {
 	n int
 }
 
-func (s spread) Len() int                          { return s.n }
-func (s spread) at(i int) int                      { return i * s.Source.Len() / s.n }
-func (s spread) Decode(i int, m *data.Image) error { return s.Source.Decode(s.at(i), m) }
-func (s spread) Label(i int) (int, bool)           { return s.Source.Label(s.at(i)) }
-func (s spread) ID(i int) string                   { return s.Source.ID(s.at(i)) }
+func (s spread) Len() int                              { return s.n }
+func (s spread) at(i int) int                          { return i * s.Source.Len() / s.n }
+func (s spread) Decode(i int, into *data.Sample) error { return s.Source.Decode(s.at(i), into) }
+func (s spread) Label(i int) (int, bool)               { return s.Source.Label(s.at(i)) }
+func (s spread) ID(i int) string                       { return s.Source.ID(s.at(i)) }
 
 // compareFeatures warns before the first step if the backbone gives the same features to images that differ: then no
 // loss has anything to learn from, and the accuracy of neighbours is chance.
