@@ -45,8 +45,9 @@ type OpenOptions struct {
 	Pooler bool
 	// Heads is the number of attention heads of a file without a config; 0 takes 64 channels for each head.
 	Heads int
-	// Interpolation chooses the rule for resampling positions: "size", "offset" (Meta's DINO and DINOv2 code) or
-	// "antialias"; empty is the rule of the family in transformers, or timm's for its files.
+	// Interpolation chooses the rule for resampling positions: "size" (transformers), "offset" (Meta's DINO and DINOv2
+	// code) or "antialias" (timm, and models with registers); empty is the rule of the code that names tensors as the
+	// file does.
 	Interpolation string
 }
 
@@ -75,9 +76,9 @@ func Open(path string, opts OpenOptions) (*Checkpoint, error) {
 		return nil, err
 	}
 	c := &Checkpoint{Path: path, closer: closer}
-	if err := c.open(src, dir, filepath.Base(file), st.IsDir(), opts); err != nil {
+	if err := c.open(src, dir, file, st.IsDir(), opts); err != nil {
 		closer.Close()
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
 	return c, nil
 }
@@ -164,9 +165,12 @@ func (c *Checkpoint) Tensors() []safetensors.Info { return c.view.Tensors() }
 // Raw reads stored bytes of one tensor.
 func (c *Checkpoint) Raw(name string, off int64, dst []byte) error { return c.view.Raw(name, off, dst) }
 
+// open reads the config and the image processor beside the weights and arranges the tensors of the weight file. The
+// error names the file that it is about.
 func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, opts OpenOptions) error {
 	// A config next to a file of its own name belongs to another model of the folder.
-	if isDir || slices.Contains(weightFiles, file) {
+	together := isDir || slices.Contains(weightFiles, filepath.Base(file))
+	if together {
 		raw, err := readJSON(filepath.Join(dir, ConfigFile))
 		switch {
 		case err == nil:
@@ -178,17 +182,17 @@ func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, 
 		}
 	}
 	if err := c.arrange(src, opts); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	raw, err := readJSON(filepath.Join(dir, ProcessorFile))
 	switch {
-	case err == nil && (isDir || slices.Contains(weightFiles, file)):
+	case err == nil && together:
 		if c.Processor, err = ParseProcessor(raw, c.Config.Family); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, ProcessorFile), err)
 		}
 	case c.Config.Timm != nil:
 		if c.Processor, err = c.Config.Timm.processor(); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", filepath.Join(dir, ConfigFile), err)
 		}
 	default:
 		c.Processor = DefaultProcessor(c.Config.ViTConfig)

@@ -176,8 +176,11 @@ func (s *survey) infer(imageSize int) (nn.ViTConfig, error) {
 		c.RoPE = nn.RoPEConfig{Theta: 100, Rescale: 2}
 		return c, nil
 	}
-	if c.Family == nn.FamilyDINOv2Registers || s.naming == NamingTimm {
+	switch {
+	case c.Family == nn.FamilyDINOv2Registers || s.naming == NamingTimm:
 		c.Interpolation = nn.InterpolateAntialias
+	case !hf:
+		c.Interpolation = nn.InterpolateOffset // as Meta's code does
 	}
 	_, pos := s.first("embeddings.position_embeddings", "pos_embed")
 	if len(pos) != 3 || pos[2] != c.Dim {

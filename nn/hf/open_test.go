@@ -80,3 +80,26 @@ func TestWholeDTensors(t *testing.T) {
 		t.Errorf("ignored: %v", c.Report().Ignored)
 	}
 }
+
+// An error about a config names the config, and one about the weights names the weight file.
+func TestOpenErrorsNameOneFile(t *testing.T) {
+	for _, tt := range []struct{ file, content, want, not string }{
+		{ConfigFile, `{"model_type":"beit"}`, "config.json: model config: model_type is beit", "model.safetensors"},
+		{ProcessorFile, `{"image_mean":[0.5]`, "preprocessor_config.json: ", "model.safetensors"},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS("testdata/dinov2")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, tt.file), []byte(tt.content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Open(dir, OpenOptions{})
+		if err == nil {
+			c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), tt.not) {
+			t.Errorf("%v, want %q", err, tt.want)
+		}
+	}
+}

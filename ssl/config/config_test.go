@@ -274,3 +274,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The advice on heads fits the width: 65 channels are not one head of 64.
+func TestHeadsAdvice(t *testing.T) {
+	for width, want := range map[int]string{
+		65:  "set model.hidden_size=64 for heads of 64 channels",
+		384: "use 6 heads of 64 channels",
+		100: "set model.hidden_size=128 for heads",
+		10:  "set model.hidden_size=64",
+	} {
+		if got := headsFor(width); !strings.Contains(got, want) {
+			t.Errorf("%d: %s, want %q", width, got, want)
+		}
+	}
+}

@@ -128,7 +128,7 @@ func (c *Config) checkModel(add addFunc) {
 	if m.HiddenSize%m.NumAttentionHeads != 0 {
 		add("model.num_attention_heads", fmt.Sprint(m.NumAttentionHeads),
 			fmt.Sprintf("expected a divisor of model.hidden_size (%d)", m.HiddenSize),
-			fmt.Sprintf("use %d heads of 64 channels, or another width", max(1, m.HiddenSize/64)))
+			headsFor(m.HiddenSize))
 	} else if d := m.HiddenSize / m.NumAttentionHeads; m.RopeTheta > 0 && d%4 != 0 {
 		add("model.num_attention_heads", fmt.Sprint(m.NumAttentionHeads),
 			fmt.Sprintf("expected a head width that is a multiple of 4 for rotary positions, not %d", d), "change the number of heads")
@@ -252,4 +252,13 @@ func (c *Config) checkNames(add addFunc) {
 		}
 		seen[filepath.Clean(f.name)] = f.key
 	}
+}
+
+// headsFor advises on the number of heads for a width that the given one does not divide.
+func headsFor(width int) string {
+	if width%64 == 0 {
+		return fmt.Sprintf("use %d heads of 64 channels, or another width", width/64)
+	}
+	near := max(64, (width+32)/64*64)
+	return fmt.Sprintf("set model.hidden_size=%d for heads of 64 channels, or another number of heads", near)
 }

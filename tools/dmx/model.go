@@ -70,9 +70,14 @@ func describe(w io.Writer, m *hf.Checkpoint) {
 	line("positions", "%s", position)
 	line("tokens", "CLS, %d registers, mask token %s", v.Registers, map[bool]string{true: "yes", false: "no"}[v.MaskToken])
 	line("norm epsilon", "%g", v.NormEps)
-	params, bytes := 0, int64(0)
+	params, pooler, tensors, bytes := 0, 0, 0, int64(0)
 	types := map[string]bool{}
 	for _, t := range m.Tensors() {
+		if strings.HasPrefix(t.Name, "pooler.") {
+			pooler += t.Shape.Len() // self-supervision has none, so that train does not count it
+			continue
+		}
+		tensors++
 		params += t.Shape.Len()
 		bytes += t.NumBytes()
 		types[t.DType.String()] = true
@@ -82,7 +87,11 @@ func describe(w io.Writer, m *hf.Checkpoint) {
 		names = append(names, t)
 	}
 	slices.Sort(names)
-	line("parameters", "%s in %d tensors, %s, %.1f MB", thousands(params), len(m.Tensors()), strings.Join(names, " and "), float64(bytes)/1e6)
+	extra := ""
+	if pooler > 0 {
+		extra = fmt.Sprintf(", and a pooler of %s", thousands(pooler))
+	}
+	line("parameters", "%s in %d tensors, %s, %.1f MB%s", thousands(params), tensors, strings.Join(names, " and "), float64(bytes)/1e6, extra)
 	p := m.Processor
 	size := fmt.Sprintf("%d x %d", p.Size.Height, p.Size.Width)
 	if p.Size.ShortestEdge > 0 {

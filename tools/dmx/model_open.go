@@ -19,7 +19,7 @@ import (
 type openFlags struct {
 	Branch          string `help:"Trunk of a training checkpoint that holds several: a part of the prefix of its names, or a word of it. By default the only trunk, or the only teacher." placeholder:"NAME"`
 	Heads           int    `help:"Attention heads of a weight file without a config.json; by default one for 64 channels."`
-	Interpolation   string `enum:"default,size,offset,antialias" default:"default" help:"Resampling of positions: size (transformers), offset (Meta's DINO and DINOv2 code) or antialias (timm)."`
+	Interpolation   string `enum:"default,size,offset,antialias" default:"default" help:"Resampling of positions: size (transformers), offset (Meta's DINO and DINOv2 code) or antialias (timm); by default the rule of the code whose tensor names the file has."`
 	AllowMissing    bool   `help:"Accept weights that lack tensors of the model; those start at their initial values."`
 	AllowUnexpected bool   `help:"Accept weights with tensors that are not the model's; those are ignored."`
 	AllowNonFinite  bool   `help:"Accept weights and features that are NaN or infinite."`

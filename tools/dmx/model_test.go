@@ -23,7 +23,10 @@ func TestModelInspect(t *testing.T) {
 		want []string
 	}{
 		{[]string{"dinov2-registers"}, 0, []string{"dinov2_with_registers (hf tensor names)", "CLS, 4 registers", "38 tensors loaded", "loaded      embeddings.register_tokens"}},
-		{[]string{"dinov3-gated"}, 0, []string{"rotary, theta 100", "MLP gated 48"}},
+		{[]string{"dinov3-gated"}, 0, []string{"rotary, theta 100", "MLP gated 48 with silu"}},
+		{[]string{"dinov3-gated-gelu"}, 0, []string{"MLP gated 48 with gelu"}},
+		{[]string{"vit"}, 0, []string{"and a pooler of 600\n"}},
+		{[]string{"meta-dinov2-chunked/checkpoint.pth", "--heads", "2"}, 0, []string{"bicubic by scale factor with offset"}},
 		{[]string{"timm-uni2"}, 0, []string{"dinov2_with_registers (timm tensor names)", "8 registers", "from reg_token", "bicubic with antialias"}},
 		{[]string{"meta-dino/checkpoint.pth", "--heads", "2"}, 0, []string{"vit (dino tensor names under teacher.backbone.)", "2 heads", "a head, not part of the trunk", "not a tensor but the number 3"}},
 		{[]string{"meta-dino/checkpoint.pth", "--branch", "student"}, 0, []string{"under student.module.backbone."}},
@@ -49,8 +52,8 @@ func TestModelConvertThereAndBack(t *testing.T) {
 		model, to, file string
 		back            []string
 	}{
-		{"vit", "dino", "v1.pth", []string{"--heads", "2"}},
-		{"dinov2", "dinov2", "v2.pth", []string{"--heads", "2"}},
+		{"vit", "dino", "v1.pth", []string{"--heads", "2", "--interpolation", "size"}},
+		{"dinov2", "dinov2", "v2.pth", []string{"--heads", "2", "--interpolation", "size"}},
 		{"dinov2-registers-swiglu", "dinov2", "v2.safetensors", []string{"--heads", "2"}},
 		{"dinov3-gated", "dinov3", "v3.safetensors", []string{"--heads", "2"}},
 		{"dinov3", "timm", "v3.pth", []string{"--heads", "2"}},
