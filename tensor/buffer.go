@@ -24,8 +24,8 @@ type Allocator interface {
 
 // OutOfMemory is the error of an allocator that has no memory left, and what an Arena panics with; CatchOutOfMemory
 // turns the panic back into an error. Requested, InUse and Free are bytes: InUse is what the allocator, or else the
-// arena, has handed out, and Free is negative where the device does not tell. What to do about it is for the caller to
-// say, who knows what the memory was for.
+// arena, has handed out, 0 where neither counts, and Free is negative where the device does not tell. What to do about
+// it is for the caller to say, who knows what the memory was for.
 type OutOfMemory struct {
 	Device    Device
 	Requested int
@@ -35,7 +35,10 @@ type OutOfMemory struct {
 }
 
 func (e *OutOfMemory) Error() string {
-	msg := fmt.Sprintf("%s: out of memory: asked for %d MiB with %d MiB in use", e.Device, e.Requested>>20, e.InUse>>20)
+	msg := fmt.Sprintf("%s: out of memory: asked for %d MiB", e.Device, e.Requested>>20)
+	if e.InUse > 0 {
+		msg += fmt.Sprintf(" with %d MiB in use", e.InUse>>20)
+	}
 	if e.Free >= 0 {
 		msg += fmt.Sprintf(" and %d MiB free", e.Free>>20)
 	}
@@ -83,7 +86,7 @@ func (hostAllocator) Alloc(bytes int) (*Buffer, error) {
 	}
 	host, err := hostAlloc(bytes)
 	if err != nil {
-		return nil, fmt.Errorf("tensor: allocate %d bytes: %w", bytes, err)
+		return nil, AllocationFailed(Device{Kind: CPU}, bytes, err)
 	}
 	return &Buffer{Host: host, Size: bytes}, nil
 }

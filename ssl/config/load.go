@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"regexp"
@@ -52,7 +51,7 @@ func open(name string) (text []byte, file string, err error) {
 			return text, "recipe " + name, nil
 		}
 	}
-	f, err := os.Open(name)
+	f, err := openFile(name)
 	if errors.Is(err, os.ErrNotExist) {
 		known := Recipes()
 		fix := "give the path of a YAML file or one of the recipes " + strings.Join(known, ", ")
@@ -65,7 +64,7 @@ func open(name string) (text []byte, file string, err error) {
 		return nil, "", fmt.Errorf("configuration: %w", err)
 	}
 	defer f.Close()
-	text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	text, err = readFile(f)
 	if err != nil {
 		return nil, "", fmt.Errorf("configuration %s: %w", name, err)
 	}

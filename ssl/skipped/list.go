@@ -56,9 +56,9 @@ func Open(path string) (*List, error) {
 	return l, nil
 }
 
-// Add appends an image unless the list has it.
+// Add appends an image unless the list has it. A reason that begins with the ID loses it.
 func (l *List) Add(m Image) {
-	m.ID, m.Reason = Text(m.ID), Text(m.Reason)
+	m.ID, m.Reason = Text(m.ID), Text(strings.TrimPrefix(m.Reason, m.ID+": "))
 	if l.known == nil {
 		l.known = map[string]bool{}
 	}
@@ -85,11 +85,7 @@ func (l *List) News() (warnings []string, err error) {
 	}
 	for ; l.warned < min(shown, len(l.images)); l.warned++ {
 		m := l.images[l.warned]
-		text := m.Reason
-		if !strings.Contains(text, m.ID) {
-			text = m.ID + ": " + text
-		}
-		warnings = append(warnings, "skipped "+text)
+		warnings = append(warnings, "skipped "+m.ID+": "+m.Reason)
 	}
 	if l.warned < len(l.images) {
 		more := fmt.Sprintf("skipped %d more, %d in all", len(l.images)-l.warned, len(l.images))

@@ -37,14 +37,34 @@ type streams struct {
 type usageError struct{ error }
 
 func main() {
-	os.Exit(execute(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr}))
+	code, supervised := supervise()
+	if !supervised {
+		code = execute(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr})
+	}
+	os.Exit(code)
+}
+
+// written is a writer that keeps its first error to itself, and writes nothing after it.
+type written struct {
+	w   io.Writer
+	err error
+}
+
+func (w *written) Write(p []byte) (int, error) {
+	if w.err == nil {
+		_, w.err = w.w.Write(p)
+	}
+	return len(p), nil
 }
 
 // exit carries the code of kong's own endings (help) out of its parser.
 type exit int
 
-// execute is main without the process: it returns the exit code.
+// execute is main without the process: it returns the exit code. A result that could not be written is an error of
+// its own: whoever reads standard output must not take half of it for all.
 func execute(ctx context.Context, args []string, io streams) (code int) {
+	out := &written{w: io.out}
+	io.out = out
 	defer func() {
 		if r := recover(); r != nil {
 			c, ok := r.(exit)
@@ -52,6 +72,10 @@ func execute(ctx context.Context, args []string, io streams) (code int) {
 				panic(r)
 			}
 			code = int(c)
+		}
+		if out.err != nil && code == 0 {
+			fmt.Fprintf(io.err, "dmx: standard output: %v\n", out.err)
+			code = 1
 		}
 	}()
 	var c commands
