@@ -27,6 +27,8 @@ func (a *arrays) Len() int          { return a.n }
 func (a *arrays) Classes() []string { return a.classes }
 func (a *arrays) ID(i int) string   { return printable(a.where) + "#" + strconv.Itoa(i) }
 
+func (a *arrays) stored() int { return a.c }
+
 func (a *arrays) Channels() int {
 	if a.wanted > 0 {
 		return a.wanted

@@ -130,6 +130,9 @@ func TestWantedChannels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if strings.Contains(d.Reading(), "colours are read as grey") != (c.wanted == 1) {
+			t.Errorf("%d channels: %s", c.wanted, d.Reading())
+		}
 		for i, want := range c.want {
 			var s data.Sample
 			if err := d.Decode(i, &s); err != nil {

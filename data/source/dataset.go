@@ -14,6 +14,8 @@ type samples interface {
 	data.Source
 	// want sets the number of channels as Options.Channels describes it.
 	want(channels int) error
+	// stored is the number of channels that the files have, as far as is known.
+	stored() int
 }
 
 // Dataset is the samples of a split of a path, with how the path was read.
@@ -59,6 +61,9 @@ func (d *Dataset) Reading() string {
 	}
 	if d.Note != "" {
 		text += "; " + d.Note
+	}
+	if d.Channels() == 1 && d.stored() > 2 {
+		text += "; colours are read as grey"
 	}
 	return text
 }

@@ -16,6 +16,7 @@ type files struct {
 	labels   []int32  // nil without classes
 	classes  []string
 	channels int
+	probed   int // channels that the probed files have at most
 	// read returns the bytes of file i, in buf if they fit.
 	read func(i int, buf []byte) ([]byte, error)
 }
@@ -49,6 +50,8 @@ func (f *files) Decode(i int, s *data.Sample) error {
 	}
 	return nil
 }
+
+func (f *files) stored() int { return f.probed }
 
 // decode reads a picture as one of the source's channels. A coloured one becomes its luma where that is one.
 func (f *files) decode(b []byte, m *data.Image) error {
@@ -85,7 +88,7 @@ func (f *files) want(channels int) error {
 			buf = b
 			var c int
 			if c, err = decode.Channels(b); err == nil {
-				f.channels = max(f.channels, c)
+				f.probed = max(f.probed, c)
 				continue
 			}
 		}
@@ -93,10 +96,10 @@ func (f *files) want(channels int) error {
 			first = fmt.Errorf("%s: %w", f.ID(i), err)
 		}
 	}
-	if f.channels == 0 {
+	if f.probed == 0 {
 		return fmt.Errorf("none of %d probed images can be read; the first error: %w", n, first)
 	}
-	if channels == 1 || channels == 3 {
+	if f.channels = f.probed; channels == 1 || channels == 3 {
 		f.channels = channels
 	}
 	return nil

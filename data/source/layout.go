@@ -111,9 +111,12 @@ func arrange(where string, names []string, layout Layout, want string) (*arrange
 			return nil, &noSplit{fmt.Sprintf("%s: no folder is named after a split (train, val, test); there is %s", where, listed(tops))}
 		}
 	default:
-		if !knownSplit(want) && slices.ContainsFunc(tops, func(t *top) bool { return t.name == want }) {
+		if slices.ContainsFunc(tops, func(t *top) bool { return t.name == want }) {
+			// The caller names a folder as a split, so there is nothing to guess.
 			for _, t := range tops {
-				a.splits = append(a.splits, t.name)
+				if !knownSplit(want) || knownSplit(t.name) {
+					a.splits = append(a.splits, t.name)
+				}
 			}
 		} else if a.splits, a.note, err = guessSplits(where, tops, strays); err != nil {
 			return nil, err

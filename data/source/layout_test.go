@@ -36,6 +36,8 @@ func TestLayouts(t *testing.T) {
 			"1 class, 1 image of split val, splits: train, val"},
 		{"a class called train", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{},
 			"layout classes reads 3 classes (bus, car, train) of 3 images; layout splits reads 1 split (train) of 1 image and leaves out 2 pictures"},
+		{"a class called train that is named as the split", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{Split: "train"},
+			"no classes, 1 image of split train, splits: train; left out: 2 beside the split folders"},
 		{"that said to be a class", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{Layout: Classes}, "3 classes, 3 images, splits: none"},
 		{"that said to be a split", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{Layout: Splits},
 			"no classes, 1 image of split train, splits: train; left out: 2 beside the split folders"},

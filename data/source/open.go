@@ -11,7 +11,8 @@ import (
 // Options say how a path is read.
 type Options struct {
 	// Split is train (also the meaning of an empty one), val, test, auto (test if there is one, else val), or any other
-	// name that a folder or an array has. A path without splits has only its training split, which is all of it.
+	// name that a folder or an array has. A path without splits has only its training split, which is all of it. A folder
+	// of exactly this name is a split, whatever else it may look like.
 	Split string
 	// Layout says what the folders stand for; an empty one is Auto.
 	Layout Layout

@@ -44,7 +44,11 @@ var configKeys = imageKeys{"dataset.layout", "dataset.eval_split", "evaluation.k
 // openImages opens the training split of a configuration.
 func openImages(c *config.Config, keys imageKeys) (*images, error) {
 	d := &c.Dataset
-	src, err := keys.open(c, d.TrainSplit, c.Model.NumChannels)
+	split := d.TrainSplit
+	if split == "train" {
+		split = "" // the default, which does not say that a folder of this name is a split
+	}
+	src, err := keys.open(c, split, c.Model.NumChannels)
 	if err != nil {
 		return nil, err
 	}
