@@ -82,6 +82,7 @@ gpu-curves *args: gpu-build
 bench-hf python: build
     go test ./nn/hf -tags cpu -run Parity -count=1 -parity "$PWD/bench/hf/parity.md"
     {{python}} bench/hf/open_with_transformers.py --dmx ./dmx > bench/hf/open_with_transformers.md
+    go test ./ssl/eval -tags cpu -run ProcessorFields -count=1 -table "$PWD/bench/hf/processors.md"
     {{python}} bench/hf/hub_cache.py --dmx ./dmx > bench/hf/hub_cache.md
     go run -tags cpu ./bench/hf/load -python {{python}} -out bench/hf/load.md
 

@@ -8,8 +8,11 @@ const precision = 32 - 8 - 2
 
 // support and kernel of the filters; the cubic is Keys' with a = -1/2.
 func (f Filter) support() float64 {
-	if f == Bilinear {
+	switch f {
+	case Bilinear:
 		return 1
+	case Lanczos:
+		return 3
 	}
 	return 2
 }
@@ -17,8 +20,14 @@ func (f Filter) support() float64 {
 func (f Filter) at(x float64) float64 {
 	const a = -0.5
 	x = math.Abs(x)
-	if f == Bilinear {
+	switch f {
+	case Bilinear:
 		return max(0, 1-x)
+	case Lanczos:
+		if x >= 3 {
+			return 0
+		}
+		return sinc(x) * sinc(x/3)
 	}
 	switch {
 	case x < 1:
@@ -27,6 +36,14 @@ func (f Filter) at(x float64) float64 {
 		return (((x-5)*x+8)*x - 4) * a
 	}
 	return 0
+}
+
+func sinc(x float64) float64 {
+	if x == 0 {
+		return 1
+	}
+	x *= math.Pi
+	return math.Sin(x) / x
 }
 
 // table is the weights of one pass of a resize, laid out for the kernels: output i is the sum over k < count[i] of
@@ -46,6 +63,10 @@ type table struct {
 // Pillow's rule, with its rounding: the weights are computed in float64 and rounded half away from zero.
 func (t *table) build(f Filter, size int, lo, hi float64, out int) {
 	scale := (hi - lo) / float64(out)
+	if f == Nearest {
+		t.nearest(size, lo, scale, out)
+		return
+	}
 	wide := max(1, scale)
 	support := f.support() * wide
 	t.stride = int(math.Ceil(support))*2 + 1
@@ -78,6 +99,17 @@ func (t *table) build(f Filter, size int, lo, hi float64, out int) {
 			fixed[k] = int32(half + w[k]*(1<<precision))
 		}
 		t.first[i], t.count[i] = int32(from), int32(n)
+	}
+}
+
+// nearest fills the table with one weight an output.
+func (t *table) nearest(size int, lo, scale float64, out int) {
+	t.stride = 1
+	t.first, t.count = grow(t.first, out), grow(t.count, out)
+	t.fixed, t.real = grow(t.fixed, out), grow(t.real, out)
+	for i := range out {
+		t.first[i] = int32(min(size-1, int(lo+(float64(i)+0.5)*scale)))
+		t.count[i], t.fixed[i], t.real[i] = 1, 1<<precision, 1
 	}
 }
 

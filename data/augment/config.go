@@ -15,6 +15,8 @@ type Filter uint8
 const (
 	Bicubic  Filter = iota // a = -0.5, support 2
 	Bilinear               // triangle, support 1
+	Lanczos                // sinc windowed by a wider sinc, support 3
+	Nearest                // the sample that holds the middle of the output's
 )
 
 // View is a kind of view with what changes from kind to kind.

@@ -29,8 +29,9 @@ type floats struct {
 	row          []float32 // of the image, scaled
 }
 
-// resize cuts b out of the image of s, on a scale of 0…1, and resizes it.
-func (r *floats) resize(out planesF, s *data.Sample, b box, f Filter, flipX, flipY bool) {
+// resize cuts b out of the image of s, on a scale of 0…1, and resizes it. What a filter with negative lobes leaves
+// outside of 0…1 stays there if open, else it is limited.
+func (r *floats) resize(out planesF, s *data.Sample, b box, f Filter, flipX, flipY, open bool) {
 	height, width := out[0].height, out[0].width
 	r.across.build(f, b.width, 0, float64(b.width), width)
 	r.down.build(f, b.height, 0, float64(b.height), height)
@@ -68,6 +69,9 @@ func (r *floats) resize(out planesF, s *data.Sample, b box, f Filter, flipX, fli
 				for x, s := range r.half.pix[(first+k)*width:][:width] {
 					dst[x] += w * s
 				}
+			}
+			if open {
+				continue
 			}
 			for x, s := range dst {
 				dst[x] = clamp1(s)

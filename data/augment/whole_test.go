@@ -91,6 +91,42 @@ func TestWholeFloat(t *testing.T) {
 	}
 }
 
+// The centre is cut out where transformers or torchvision's transforms do, and zeros surround smaller pictures.
+func TestWholePlaces(t *testing.T) {
+	for _, c := range []struct {
+		size, view int
+		even       bool
+		from, to   int // the first pixel that is seen, and where
+	}{
+		{43, 28, false, 7, 0}, {43, 28, true, 8, 0}, {33, 28, false, 2, 0}, {33, 28, true, 2, 0}, {30, 28, true, 1, 0},
+		{4, 7, false, 0, 1}, {4, 7, true, 0, 1}, {4, 8, true, 0, 2},
+	} {
+		m := &data.Sample{}
+		m.Image.Reset(1, 1, c.size, data.U8)
+		for i := range m.Image.U8 {
+			m.Image.U8[i] = uint8(i + 1)
+		}
+		w, err := NewWhole(WholeConfig{Channels: 1, Height: 1, Width: c.view, Keep: true, RoundToEven: c.even,
+			Filter: Bicubic, Mean: []float64{0}, Std: []float64{1.0 / 255}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make([]float32, c.view)
+		if err := w.Apply(m, data.Key{}, [][]float32{out}); err != nil {
+			t.Fatal(err)
+		}
+		for x, got := range out {
+			want := 0.0
+			if at := x - c.to + c.from; x >= c.to && at < c.size {
+				want = float64(at + 1)
+			}
+			if math.Abs(float64(got)-want) > 1e-4 {
+				t.Errorf("%+v: pixel %d is %g, want %g", c, x, got, want)
+			}
+		}
+	}
+}
+
 // Where the centre lies between two pixels the cut begins at the one before it, as in transformers.
 func TestWholeCutsTheCentre(t *testing.T) {
 	m := &data.Image{}

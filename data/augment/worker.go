@@ -62,7 +62,7 @@ func (w *worker) cut(s *data.Sample, d *choice, f Filter, height, width int, n *
 		for c := range v {
 			v[c].reset(height, width)
 		}
-		w.floats.resize(v, s, d.box, f, d.flipX, d.flipY)
+		w.floats.resize(v, s, d.box, f, d.flipX, d.flipY, false)
 		v.colour(d, &w.floats)
 		n.writeF(out, v, top, left, outHeight, outWidth)
 		return

@@ -184,20 +184,7 @@ func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, 
 	if err := c.arrange(src, opts); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	raw, err := readJSON(filepath.Join(dir, ProcessorFile))
-	switch {
-	case err == nil && together:
-		if c.Processor, err = ParseProcessor(raw, c.Config.Family); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(dir, ProcessorFile), err)
-		}
-	case c.Config.Timm != nil:
-		if c.Processor, err = c.Config.Timm.processor(); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(dir, ConfigFile), err)
-		}
-	default:
-		c.Processor = DefaultProcessor(c.Config.ViTConfig)
-	}
-	return nil
+	return c.openProcessor(dir, together)
 }
 
 // arrange finds the trunk, settles the config and lays the view.

@@ -26,7 +26,7 @@ var ErrConfig = errors.New("model config")
 // Config is a model's config.json.
 type Config struct {
 	nn.ViTConfig
-	// Timm is set when the file is timm's (it names an architecture and has no model_type).
+	// Timm is set when the file is timm's (it names an architecture, and no model_type or that of transformers' wrapper).
 	Timm *TimmConfig
 	// Extra is what the file says beyond the architecture (labels, architectures, …), to be written back unchanged.
 	Extra map[string]json.RawMessage
@@ -51,7 +51,8 @@ func ParseConfig(raw []byte) (*Config, error) {
 	}
 	f := &fields{m: m}
 	var c *Config
-	if _, ok := m["model_type"]; !ok && m["architecture"] != nil {
+	// transformers writes timm's config with a model_type of its own (TimmWrapperModel).
+	if kind, ok := m["model_type"]; (!ok || string(kind) == `"timm_wrapper"`) && m["architecture"] != nil {
 		c = parseTimm(f)
 	} else {
 		c = parseTransformers(f)

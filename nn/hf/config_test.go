@@ -380,7 +380,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		if c.Timm != nil {
-			_, err := c.Timm.processor()
+			_, err := c.Timm.Processor()
 			if err != nil && !errors.Is(err, ErrConfig) && !errors.Is(err, ErrProcessor) {
 				t.Fatalf("unnamed error %v", err)
 			}

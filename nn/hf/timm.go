@@ -107,15 +107,27 @@ func (t *TimmConfig) complete(v *nn.ViTConfig) error {
 	return nil
 }
 
-// processor turns pretrained_cfg into the image processor timm would build: resize the short side to
-// floor(size/crop_pct), centre crop, normalise.
-func (t *TimmConfig) processor() (*Processor, error) {
+// Processor turns pretrained_cfg into the image processor timm would build: resize the short side, or with the crop mode
+// squash both sides, to floor(size/crop_pct), centre crop, normalise.
+func (t *TimmConfig) Processor() (*Processor, error) {
 	f := &fields{m: t.Pretrained}
 	p := &Processor{Kind: BitProcessor, Resize: true, CenterCrop: true, Rescale: true, RescaleFactor: 1.0 / 255, Normalize: true, ConvertRGB: true}
+	p.RoundCrop, p.File = true, ConfigFile
 	side := t.ImageSize
-	crop := f.number("crop_pct", 0.9)
-	if crop <= 0 || crop > 1 {
-		f.fail("crop_pct", crop, "above 0 and at most 1")
+	if raw, ok := f.get("input_size"); ok {
+		var in []int
+		if json.Unmarshal(raw, &in) != nil || len(in) != 3 || in[1] != in[2] || in[1] < 1 || in[1] > maxPixels {
+			f.fail("input_size", shorten(raw), "[channels, side, side]: only square sizes are supported")
+		} else {
+			side = in[1]
+		}
+	}
+	crop := f.number("crop_pct", 0)
+	if crop == 0 {
+		crop = 0.875
+	}
+	if crop < 0.01 || crop > 100 {
+		f.fail("crop_pct", crop, "above 0, such as 0.9")
 		crop = 1
 	}
 	switch mode := f.str("interpolation", "bicubic"); mode {
@@ -125,13 +137,20 @@ func (t *TimmConfig) processor() (*Processor, error) {
 		p.Resample = Bilinear
 	case "nearest":
 		p.Resample = Nearest
+	case "lanczos":
+		p.Resample = Lanczos
 	default:
-		f.fail("interpolation", mode, "bicubic, bilinear or nearest")
+		f.fail("interpolation", mode, "bicubic, bilinear, lanczos or nearest")
 	}
-	if mode := f.str("crop_mode", "center"); mode != "center" {
-		f.fail("crop_mode", mode, "center")
+	resized := max(1, int(math.Floor(float64(side)/crop)))
+	p.Size = Size{ShortestEdge: resized}
+	switch mode := f.str("crop_mode", "center"); mode {
+	case "center":
+	case "squash":
+		p.Size = Size{Height: resized, Width: resized}
+	default:
+		f.fail("crop_mode", mode, "center or squash")
 	}
-	p.Size = Size{ShortestEdge: int(math.Floor(float64(side) / crop))}
 	p.Crop = Size{Height: side, Width: side}
 	p.Mean, p.Std = f.floats("mean"), f.floats("std")
 	if p.Mean == nil {
@@ -140,6 +159,7 @@ func (t *TimmConfig) processor() (*Processor, error) {
 	if p.Std == nil {
 		p.Std = slices.Clone(ImageNetStd)
 	}
+	p.spread(max(len(p.Mean), len(p.Std)))
 	if f.err != nil {
 		return nil, fmt.Errorf("%w: pretrained_cfg: %w", ErrConfig, f.err)
 	}

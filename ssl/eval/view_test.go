@@ -31,6 +31,10 @@ func TestViewOfAProcessor(t *testing.T) {
 		{"crop of another size", func(*hf.Processor) {}, 112, augment.WholeConfig{Height: 112, Width: 112, ShortSide: 128}},
 		{"fixed", fixed, 0, augment.WholeConfig{Height: 96, Width: 128}},
 		{"fixed of another size", fixed, 56, augment.WholeConfig{Height: 56, Width: 56}},
+		{"crop out of a fixed size", func(p *hf.Processor) { p.Size = hf.Size{Height: 96, Width: 128} }, 112,
+			augment.WholeConfig{Height: 112, Width: 112, Size: [2]int{48, 64}}},
+		{"crop of torchvision, as it is", func(p *hf.Processor) { p.RoundCrop, p.Resize = true, false }, 0,
+			augment.WholeConfig{Height: 224, Width: 224, Keep: true, RoundToEven: true}},
 		{"no crop", func(p *hf.Processor) { p.CenterCrop = false }, 56, augment.WholeConfig{Height: 56, Width: 56, ShortSide: 56}},
 		{"bilinear", func(p *hf.Processor) { p.Resample, p.RescaleFirst = hf.Bilinear, true }, 0,
 			augment.WholeConfig{Height: 224, Width: 224, ShortSide: 256, Filter: augment.Bilinear, Float: true}},
@@ -49,11 +53,10 @@ func TestViewOfAProcessor(t *testing.T) {
 		}
 	}
 	for want, change := range map[string]func(p *hf.Processor){
-		"do_resize, do_rescale and do_normalize": func(p *hf.Processor) { p.Normalize = false },
-		"rescale_factor is 1":                    func(p *hf.Processor) { p.RescaleFactor = 1 },
-		"resample is 1":                          func(p *hf.Processor) { p.Resample = 1 },
-		"shortest_edge without a centre crop":    func(p *hf.Processor) { p.CenterCrop = false },
-		"a centre crop out of a fixed size":      func(p *hf.Processor) { p.Size = hf.Size{Height: 96, Width: 128} },
+		"do_resize is false without":          func(p *hf.Processor) { p.Resize, p.CenterCrop = false, false },
+		"do_rescale is false":                 func(p *hf.Processor) { p.RescaleFirst, p.Rescale = true, false },
+		"resample is 4":                       func(p *hf.Processor) { p.Resample = hf.Box },
+		"shortest_edge without a centre crop": func(p *hf.Processor) { p.CenterCrop = false },
 	} {
 		_, err := NewView(processor(change), 1, 0)
 		if err == nil || !strings.Contains(err.Error(), "preprocessor_config.json: "+want) {

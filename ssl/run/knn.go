@@ -49,6 +49,9 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 		return nil, "", fmt.Errorf("--checkpoint: %w", err)
 	}
 	defer model.Close()
+	if why := model.Processor.Assumed; why != "" {
+		o.Log("INFO", why)
+	}
 	c := config.Default()
 	c.Dataset.Path, c.Dataset.TrainSplit, c.Dataset.EvalSplit = o.Data, o.Bank, o.Queries
 	c.Dataset.Mean, c.Dataset.Std = perChannel(model.Processor.Mean, model.Config.Channels), perChannel(model.Processor.Std, model.Config.Channels)

@@ -60,6 +60,9 @@ func openInitial(ctx context.Context, c *config.Config, im *images, say func(lev
 		w.Close()
 		return nil, err
 	}
+	if why := w.Processor.Assumed; why != "" && len(c.Dataset.Mean) == 0 {
+		say("INFO", "dataset.mean, dataset.std: "+why)
+	}
 	if c.Model.NumChannels == 0 {
 		if err := im.setChannels(w.Config.Channels); err != nil {
 			w.Close()

@@ -87,6 +87,9 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 			return err
 		}
 	}
+	if why := m.Processor.Assumed; why != "" {
+		fmt.Fprintln(io.err, why)
+	}
 	view, err := eval.NewView(m.Processor, src.Channels(), c.Size)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Model, err)

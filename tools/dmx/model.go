@@ -92,15 +92,10 @@ func describe(w io.Writer, m *hf.Checkpoint) {
 		extra = fmt.Sprintf(", and a pooler of %s", thousands(pooler))
 	}
 	line("parameters", "%s in %d tensors, %s, %.1f MB%s", thousands(params), tensors, strings.Join(names, " and "), float64(bytes)/1e6, extra)
-	p := m.Processor
-	size := fmt.Sprintf("%d x %d", p.Size.Height, p.Size.Width)
-	if p.Size.ShortestEdge > 0 {
-		size = fmt.Sprintf("shortest edge %d", p.Size.ShortestEdge)
+	line("preprocessing", "%v", m.Processor)
+	if why := m.Processor.Assumed; why != "" {
+		line("note", "%s", why)
 	}
-	if p.CenterCrop {
-		size += fmt.Sprintf(", centre crop %d x %d", p.Crop.Height, p.Crop.Width)
-	}
-	line("preprocessing", "resize to %s (%s), mean %.4g, std %.4g", size, []string{"nearest", "Lanczos", "bilinear", "bicubic", "box", "Hamming"}[p.Resample], p.Mean, p.Std)
 	for _, n := range m.Config.Notes {
 		line("note", "%s", n)
 	}

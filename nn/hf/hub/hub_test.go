@@ -192,6 +192,7 @@ func TestModelFillsTheCache(t *testing.T) {
 	want := []string{
 		".locks/models--org--m/" + proc + ".lock 0", ".locks/models--org--m/" + model + ".lock 0", ".locks/models--org--m/" + cfg + ".lock 0",
 		"CACHEDIR.TAG 107",
+		"models--org--m/.no_exist/" + commit + "/processor_config.json 0",
 		"models--org--m/blobs/" + proc + " 2", "models--org--m/blobs/" + model + " 300000", "models--org--m/blobs/" + cfg + " 23",
 		"models--org--m/refs/main 40",
 		"models--org--m/snapshots/" + commit + "/config.json -> ../../blobs/" + cfg,

@@ -49,8 +49,12 @@ func (c *Client) Model(ctx context.Context, r Ref) (string, error) {
 		}
 		return true, nil
 	}
-	for _, name := range []string{"config.json", "preprocessor_config.json"} {
-		if _, err := get(name); err != nil {
+	for _, name := range []string{"config.json", "preprocessor_config.json", "processor_config.json"} {
+		_, err := get(name)
+		if name == "processor_config.json" && errors.Is(err, ErrOffline) {
+			err = nil // a cache that other programs filled before they asked for it
+		}
+		if err != nil {
 			return "", err
 		}
 	}
