@@ -6,14 +6,15 @@ import (
 	"math/bits"
 )
 
-// Arena is the memory of one training step. Tensors are cut from a few large slabs; Free gives one back
-// early, Reset gives all back. After the first step has shown how much is needed, a step allocates nothing:
-// Reset joins the slabs into one in which the same step fits exactly. An Arena belongs to one goroutine.
+// Arena holds the activations of one training step. Tensors are allocated from a few large slabs: Free frees one
+// tensor early and Reset frees all. The first step shows how much memory a step needs. Reset then replaces the slabs by
+// one slab in which the same step fits, and later steps allocate nothing from the device. An Arena belongs to one
+// goroutine.
 type Arena struct {
-	// Poison fills float memory with NaN when it is given back, so that a use after free shows. Host only.
+	// Poison fills host memory with NaN when it is freed, so that a use after free shows.
 	Poison bool
-	// Coarse rounds sizes up, by a thirty-second at most, so that tensors whose size varies a little from step to
-	// step leave all others where they were: a device can then repeat a step with few changes.
+	// Coarse rounds sizes up by at most 1/32, so that a tensor whose size varies a little from step to step does not
+	// move the tensors behind it. A recorded step can then be replayed with few changes.
 	Coarse bool
 
 	alloc Allocator
@@ -21,12 +22,12 @@ type Arena struct {
 	inUse int
 	peak  int
 
-	// shadow is one endless slab that is cut like the real ones while these are several: extent is how much of it
-	// was reached, which is the size that one slab needs.
+	// shadow replays the allocations in one unbounded slab while the arena has several slabs. extent is its high-water
+	// mark, the size that one slab would need.
 	shadow *slab
 	extent int
 	needed int // the extent of the last step that was measured
-	// outgrown counts how often a later step needed more: steps vary, and the slab is made larger than one needs.
+	// outgrown counts the steps that needed more than the slab held. Each makes the next slab 1/32 larger than measured.
 	outgrown int
 }
 
@@ -35,13 +36,13 @@ type slab struct {
 	first *block
 }
 
-// block is one stretch of a slab; neighbours are linked in address order so that free ones can be joined.
+// block is a contiguous part of a slab. Blocks are linked in address order, so that free neighbours can be merged.
 type block struct {
 	slab       *slab
 	off, size  int
 	used       bool
 	prev, next *block
-	shadow     *block // where the stretch lies in the shadow, nil without one
+	shadow     *block // the same allocation in the shadow slab, or nil
 }
 
 const (
@@ -57,16 +58,16 @@ func NewArena(alloc Allocator) *Arena {
 	return a
 }
 
-// measure starts a shadow.
+// measure starts a new shadow slab.
 func (a *Arena) measure() {
 	a.shadow, a.extent = &slab{}, 0
 	a.shadow.first = &block{slab: a.shadow, size: arenaEndless}
 }
 
-// Device is where the arena's tensors lie.
+// Device returns the device of the arena's tensors.
 func (a *Arena) Device() Device { return a.alloc.Device() }
 
-// New cuts a tensor with undefined content. It panics with *OutOfMemory when the device has no more.
+// New allocates a tensor with undefined content. It panics with *OutOfMemory when the device has no memory left.
 func (a *Arena) New(dtype DType, shape ...int) *Tensor {
 	s := Shape(shape)
 	n := s.Len()
@@ -75,10 +76,10 @@ func (a *Arena) New(dtype DType, shape ...int) *Tensor {
 	if b == nil {
 		b = a.grow(size)
 	}
-	b.take(size)
+	b.allocate(size)
 	if a.shadow != nil {
 		b.shadow = a.shadow.bestFit(size)
-		b.shadow.take(size)
+		b.shadow.allocate(size)
 		a.extent = max(a.extent, b.shadow.off+size)
 	}
 	a.inUse += b.size
@@ -86,8 +87,8 @@ func (a *Arena) New(dtype DType, shape ...int) *Tensor {
 	return &Tensor{buf: b.slab.buf, off: b.off, n: n, dtype: dtype, shape: append(Shape(nil), s...), block: b}
 }
 
-// Free gives a tensor's memory back before the step ends. The tensor and its views must not be used again.
-// A tensor that did not come from an arena is left alone.
+// Free frees a tensor's memory before the step ends. The tensor and its views must not be used again. Free does nothing
+// for a tensor that did not come from an arena, and panics when a tensor is freed twice.
 func (a *Arena) Free(t *Tensor) {
 	if t == nil || t.block == nil {
 		return
@@ -99,13 +100,13 @@ func (a *Arena) Free(t *Tensor) {
 	a.poison(b)
 	a.inUse -= b.size
 	if b.shadow != nil {
-		b.shadow.give()
+		b.shadow.free()
 		b.shadow = nil
 	}
-	b.give()
+	b.free()
 }
 
-// rounded is the size of the block for so many bytes.
+// rounded returns the size of the block for an allocation of the given number of bytes.
 func (a *Arena) rounded(bytes int) int {
 	align := arenaAlign
 	if a.Coarse {
@@ -114,7 +115,7 @@ func (a *Arena) rounded(bytes int) int {
 	return (bytes + align - 1) &^ (align - 1)
 }
 
-// Reset gives every tensor back.
+// Reset frees every tensor.
 func (a *Arena) Reset() {
 	if a.Poison {
 		for _, s := range a.slabs {
@@ -149,8 +150,8 @@ func (a *Arena) Reset() {
 	}
 }
 
-// Reserve makes an arena that nothing is cut from hold at least so many bytes in one slab, for a user who knows
-// more than the steps so far have shown. It does not count towards Peak.
+// Reserve makes an arena hold at least the given number of bytes in one slab, for a caller who knows more than the steps
+// so far have shown. It does not count towards Peak. It panics while tensors are allocated.
 func (a *Arena) Reserve(bytes int) {
 	if a.inUse != 0 {
 		panic(fmt.Sprintf("tensor: Reserve on an arena with %d bytes in use", a.inUse))
@@ -161,8 +162,8 @@ func (a *Arena) Reserve(bytes int) {
 	}
 }
 
-// Fit makes an arena that nothing is cut from hold just what its last measured step needed, the first one at least,
-// and spare bytes.
+// Fit makes an arena hold one slab of the size that its last measured step needed, plus spare bytes. It panics while
+// tensors are allocated.
 func (a *Arena) Fit(spare int) {
 	if a.inUse != 0 {
 		panic(fmt.Sprintf("tensor: Fit on an arena with %d bytes in use", a.inUse))
@@ -183,14 +184,13 @@ func (a *Arena) Release() {
 	a.measure()
 }
 
-// InUse is the number of bytes cut and not freed; Peak its maximum since the arena was made; Reserved what
-// the arena holds from its allocator.
+// InUse returns the number of bytes that are allocated and not freed.
 func (a *Arena) InUse() int { return a.inUse }
 
-// Peak is the largest InUse so far.
+// Peak returns the largest InUse since the arena was made.
 func (a *Arena) Peak() int { return a.peak }
 
-// Reserved is the number of bytes held from the allocator.
+// Reserved returns the number of bytes that the arena holds from its allocator.
 func (a *Arena) Reserved() int {
 	n := 0
 	for _, s := range a.slabs {
@@ -199,8 +199,8 @@ func (a *Arena) Reserved() int {
 	return n
 }
 
-// bestFit is the smallest free block of the slabs that has room; the free ends of slabs come last, so that a slab
-// is filled no further than it need be.
+// bestFit returns the smallest free block that has room, or nil. The free end of a slab is used last, so that a slab is
+// filled no further than necessary.
 func bestFit(slabs []*slab, size int) *block {
 	var best *block
 	for _, s := range slabs {
@@ -221,7 +221,7 @@ func (s *slab) bestFit(size int) *block {
 	return best
 }
 
-// before reports whether a free block is cut rather than c.
+// before reports whether the free block b is to be used rather than c.
 func (b *block) before(c *block) bool {
 	if end := b.next == nil; end != (c.next == nil) {
 		return !end
@@ -258,8 +258,8 @@ func (a *Arena) add(size int) error {
 	return nil
 }
 
-// take cuts the first size bytes off a free block and marks them used.
-func (b *block) take(size int) {
+// allocate marks the first size bytes of a free block as used and makes the rest a free block of its own.
+func (b *block) allocate(size int) {
 	b.used = true
 	if b.size == size {
 		return
@@ -272,8 +272,8 @@ func (b *block) take(size int) {
 	b.size = size
 }
 
-// give marks a block free and merges it with free neighbours.
-func (b *block) give() {
+// free marks a block as free and merges it with free neighbours.
+func (b *block) free() {
 	b.used = false
 	if n := b.next; n != nil && !n.used {
 		b.join()

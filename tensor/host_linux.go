@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// hugeThreshold is the size from which a block is mapped on its own with huge pages: activations are read in
-// long rows, and 4 KiB pages spend a noticeable share of a step on address translation.
+// hugeThreshold is the size in bytes from which a block is mapped on its own with huge pages. Activations are read in
+// long rows, and with 4 KiB pages address translation takes a noticeable share of a step.
 const hugeThreshold = 4 << 20
 
 func hostAlloc(bytes int) ([]byte, error) {

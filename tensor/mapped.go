@@ -9,20 +9,19 @@ import (
 	"unsafe"
 )
 
-// Mapping is a file that lies in host memory as it is stored. Nothing is read until somebody looks, and what is read
-// is the system's own copy of the file, which all programs share. A page that is written to becomes a private copy:
-// the file never changes, and neither does what others see.
+// Mapping is a file mapped into host memory. A page is read when it is first touched and belongs to the page cache,
+// which all processes share. Writing to a page makes a private copy of it: neither the file nor another process sees
+// the change.
 //
-// The file must stay as it is while it is mapped. A writer that puts a new file in the old one's place (a rename)
-// leaves the mapping whole; one that writes into the file is seen, and one that cuts it off takes pages away: see
-// GuardMapped.
+// The file must not change while it is mapped. Replacing it by a rename is safe, because the mapping keeps the old file.
+// A write into the file shows in the mapping, and truncating the file removes pages: see GuardMapped.
 type Mapping struct {
 	buf  *Buffer
 	path string
 	size int64 // of the file when it was mapped
 }
 
-// mapped lists what is mapped now, so that a fault can be told from a mistake of the program.
+// mapped lists the current mappings, so that a page fault in one of them can be told from a bug of the program.
 var mapped struct {
 	sync.Mutex
 	all []*Mapping
@@ -52,7 +51,7 @@ func MapFile(f *os.File, size int64) (*Mapping, error) {
 	return m, nil
 }
 
-// Tensor is a view of the file from byte off on, or nil where the elements would not lie on multiples of their size.
+// Tensor returns a view of the file from byte off on, or nil where the elements would not be aligned to their size.
 func (m *Mapping) Tensor(off int64, dtype DType, shape ...int) *Tensor {
 	if off%int64(dtype.Size()) != 0 {
 		return nil
@@ -60,8 +59,7 @@ func (m *Mapping) Tensor(off int64, dtype DType, shape ...int) *Tensor {
 	return Over(m.buf, int(off), dtype, shape...)
 }
 
-// Close takes the file out of memory. Whoever uses one of its tensors afterwards panics; slices that were taken from
-// them must not be used either.
+// Close unmaps the file. Using one of its tensors afterwards panics, and slices of their elements must not be used.
 func (m *Mapping) Close() error {
 	mapped.Lock()
 	defer mapped.Unlock()
@@ -79,20 +77,20 @@ func (m *Mapping) Close() error {
 	return unmapFile(host)
 }
 
-// MappedFault says that part of a mapped file was gone when it was needed.
+// MappedFault is the error of a read from a mapped file whose page no longer exists.
 type MappedFault struct{ Path string }
 
 func (e *MappedFault) Error() string {
-	return e.Path + ": cannot be read any more: it was cut off, or its disk failed, while it was in use; put the whole file back and start again"
+	return e.Path + ": cannot be read any more: it was truncated, or its disk failed, while it was in use; restore the whole file and start again"
 }
 
-// GuardMapped turns a read of a mapped file whose page is gone into a *MappedFault in *err. Without it the system
-// ends the program on the spot. It is used as
+// GuardMapped turns a read of a mapped file whose page no longer exists into a *MappedFault in *err. Without it the
+// system ends the program. It is used as
 //
 //	defer tensor.GuardMapped(&err)()
 //
-// and covers the goroutine that calls it and those workers that pass panics on and have debug.SetPanicOnFault set, such
-// as the threads of the CPU backend.
+// and covers the calling goroutine, and workers that set debug.SetPanicOnFault and pass panics on to it, such as the
+// threads of the CPU backend.
 func GuardMapped(err *error) func() {
 	old := debug.SetPanicOnFault(true)
 	return func() {
@@ -109,7 +107,7 @@ func GuardMapped(err *error) func() {
 	}
 }
 
-// faulted is the mapping whose memory a panic is about, or nil.
+// faulted returns the mapping that the faulting address of a panic lies in, or nil.
 func faulted(r any) *Mapping {
 	e, ok := r.(interface {
 		runtime.Error

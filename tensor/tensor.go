@@ -14,7 +14,7 @@ type Tensor struct {
 	n     int // elements
 	dtype DType
 	shape Shape
-	block *block // the arena block this tensor was cut from, nil otherwise
+	block *block // the arena block that holds the elements; nil for other memory
 }
 
 // New allocates a tensor with undefined content.
@@ -86,7 +86,7 @@ func (t *Tensor) Len() int { return t.n }
 // DType is the element type.
 func (t *Tensor) DType() DType { return t.dtype }
 
-// Device is where the elements are.
+// Device returns the device that holds the elements.
 func (t *Tensor) Device() Device { return t.buf.Device }
 
 // NumBytes is the size of the elements in bytes.
@@ -137,7 +137,7 @@ func (t *Tensor) Bytes() []byte {
 
 func (t *Tensor) noBytes() {
 	if t.buf.Device.Kind == CPU {
-		panic(fmt.Sprintf("tensor: %s%s is used after its memory was given back, or the file it is a view of closed", t.dtype, t.shape))
+		panic(fmt.Sprintf("tensor: %s%s is used after its memory was freed, or after the file it is a view of was closed", t.dtype, t.shape))
 	}
 	panic(fmt.Sprintf("tensor: %s%s lies on %s; download it first", t.dtype, t.shape, t.buf.Device))
 }

@@ -13,7 +13,7 @@ import (
 // convertFunc writes the elements stored in raw to dst, from element lo on.
 type convertFunc func(dst *tensor.Tensor, lo int, raw []byte) error
 
-// converter picks the conversion from a stored type to an in-memory one; nil when the bytes are the same.
+// converter returns the conversion from a stored type to an in-memory type, or nil when the bytes are the same.
 func converter(from DType, to tensor.DType) (convertFunc, error) {
 	if Of(to) == from || (from == Bool && to == tensor.U8) {
 		return nil, nil
@@ -66,8 +66,8 @@ func toF32(out []float32, from DType, raw []byte) {
 	}
 }
 
-// widenBF16 writes f32 elements, which are bf16 ones with 16 more zero bits: eight at a time, two to a store, because
-// half of all published weights come this way.
+// widenBF16 converts bf16 elements to f32 by appending 16 zero bits, eight elements at a time and two to a store. Half of
+// all published weights are bf16, so that it is worth the trouble.
 func widenBF16(out, raw []byte) {
 	out = out[:2*len(raw)]
 	for len(raw) >= 16 && len(out) >= 32 {

@@ -24,7 +24,7 @@ type File struct {
 	disk    *os.File    // nil for a source that is not a file of its own
 	opened  os.FileInfo // of disk
 	mapOnce sync.Once
-	mapping *tensor.Mapping // nil before the first View, and where the system refused
+	mapping *tensor.Mapping // nil before the first View, and where the system cannot map the file
 }
 
 // Open opens a file and checks its header. The error names the file and what is wrong with it.
@@ -88,8 +88,7 @@ func NewFile(name string, src io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// Close releases the file and what View mapped of it. Tensors that View gave must not be used afterwards: those who
-// do panic.
+// Close closes the file and unmaps it. Using a tensor that View returned panics afterwards.
 func (f *File) Close() error {
 	if f.disk == nil {
 		return nil
@@ -120,7 +119,7 @@ func (f *File) Lookup(name string) (Info, bool) {
 	return f.infos[i], true
 }
 
-// Raw reads a stretch of the stored bytes of one tensor, from byte off of the tensor on.
+// Raw reads len(dst) stored bytes of one tensor, from byte off of the tensor on.
 func (f *File) Raw(name string, off int64, dst []byte) error {
 	t, ok := f.Lookup(name)
 	if !ok {

@@ -27,8 +27,8 @@ func CheckFinite(src Source) error {
 			continue
 		}
 		elements := t.Shape.Len()
-		for lo := 0; lo < elements; lo += stretchBytes {
-			jobs = append(jobs, readJob{info: t, lo: lo, hi: min(elements, lo+stretchBytes), check: true})
+		for lo := 0; lo < elements; lo += chunkBytes {
+			jobs = append(jobs, readJob{info: t, lo: lo, hi: min(elements, lo+chunkBytes), check: true})
 		}
 	}
 	return runJobs(src, jobs)

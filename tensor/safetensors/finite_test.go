@@ -49,7 +49,7 @@ func TestFirstNonFinite(t *testing.T) {
 }
 
 func TestReadFinite(t *testing.T) {
-	const n = 3 << 20 // several stretches
+	const n = 3 << 20 // several chunks
 	big, small := tensor.Zeros(tensor.F32, n), tensor.Zeros(tensor.F64, 3)
 	write := func() *File {
 		path := filepath.Join(t.TempDir(), "x.safetensors")

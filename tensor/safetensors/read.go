@@ -19,9 +19,9 @@ type Source interface {
 }
 
 // Read fills host tensors from the source, converting among the float types (round to nearest even) and widening
-// integers where the types differ. Lengths must agree; shapes are the caller's business. Work is spread over
-// stretches of the data, not over tensors, so one large tensor loads as fast as many small ones; apart from the
-// destinations it needs a scratch buffer per worker.
+// integers where the types differ. Lengths must agree; shapes are the caller's business. The data is divided among the
+// processors in chunks, not in tensors, so that one large tensor loads as fast as many small ones. Besides the
+// destinations it needs one scratch buffer for each worker.
 func Read(src Source, dst map[string]*tensor.Tensor) error { return read(src, dst, false) }
 
 func read(src Source, dst map[string]*tensor.Tensor, finite bool) error {
@@ -41,7 +41,7 @@ func read(src Source, dst map[string]*tensor.Tensor, finite bool) error {
 			return fmt.Errorf("tensor %q: stored as %s%s, wanted as %s%s", t.Name, t.DType, t.Shape, d.DType(), d.Shape())
 		}
 		for lo := 0; lo < d.Len(); {
-			hi := stretch(d, lo)
+			hi := chunkEnd(d, lo)
 			jobs = append(jobs, readJob{info: t, dst: d, conv: conv, lo: lo, hi: hi, check: finite})
 			lo = hi
 		}
@@ -80,18 +80,18 @@ func ReadTensor(src Source, name string) (*tensor.Tensor, error) {
 }
 
 const (
-	// stretchBytes is the size of a huge page. The system clears a page that is touched for the first time; a stretch
-	// that begins and ends with the page finds it in the cache, and no other worker waits for it.
-	stretchBytes = 2 << 20
-	// scratchBytes fit the L2 cache beside what is made of them.
+	// chunkBytes is the size of a huge page. The system clears a page when it is first touched. A chunk that begins and
+	// ends with the page finds the cleared page in the cache, and no other worker waits for it.
+	chunkBytes = 2 << 20
+	// scratchBytes fit the L2 cache together with the converted values.
 	scratchBytes = 256 << 10
 )
 
-// stretch is the element of a tensor that the stretch from element lo on ends before.
-func stretch(d *tensor.Tensor, lo int) int {
+// chunkEnd returns the index of the first element behind the chunk that begins at element lo of a tensor.
+func chunkEnd(d *tensor.Tensor, lo int) int {
 	size := d.DType().Size()
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(d.Bytes()))) + uintptr(lo*size)
-	return min(d.Len(), lo+max(1, (stretchBytes-int(at%stretchBytes))/size))
+	return min(d.Len(), lo+max(1, (chunkBytes-int(at%chunkBytes))/size))
 }
 
 type readJob struct {

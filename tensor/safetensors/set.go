@@ -20,7 +20,7 @@ const (
 	IndexFile = "model.safetensors.index.json"
 )
 
-// Set is the tensors of one model: a single file, or the shards of an index.
+// Set holds the tensors of one model: those of a single file, or of the shards of an index.
 type Set struct {
 	files  []*File
 	infos  []Info
@@ -138,7 +138,7 @@ func (s *Set) Raw(name string, off int64, dst []byte) error {
 	return f.Raw(name, off, dst)
 }
 
-// View is one tensor as it lies in its file; see File.View.
+// View returns one tensor as a view of its file; see File.View.
 func (s *Set) View(name string) *tensor.Tensor {
 	f := s.byName[name]
 	if f == nil {
@@ -147,7 +147,7 @@ func (s *Set) View(name string) *tensor.Tensor {
 	return f.View(name)
 }
 
-// Unchanged says whether the files are what was opened; see File.Unchanged.
+// Unchanged returns an error when a file has changed since it was opened; see File.Unchanged.
 func (s *Set) Unchanged() error {
 	for _, f := range s.files {
 		if err := f.Unchanged(); err != nil {

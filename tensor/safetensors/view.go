@@ -6,16 +6,16 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// Viewer is a Source that can show tensors where they lie, without reading them.
+// Viewer is a Source that can return tensors as views of mapped memory, without reading them.
 type Viewer interface {
 	Source
-	// View is one tensor as it is stored, or nil where there is none to show.
+	// View returns one tensor as it is stored, or nil where it has to be read.
 	View(name string) *tensor.Tensor
 }
 
-// View is one tensor as it lies in the mapped file: its bytes are read when they are looked at, and are the system's
-// copy of the file; see tensor.Mapping. It is nil, and the tensor is to be read, where the elements have no in-memory
-// type or do not lie on multiples of their size, and where the system cannot map the file. It lives until Close.
+// View returns one tensor as a view of the mapped file, which is valid until Close; see tensor.Mapping. It returns nil
+// where the elements have no in-memory type or are not aligned to their size, and where the system cannot map the file.
+// The tensor must be read then.
 func (f *File) View(name string) *tensor.Tensor {
 	t, ok := f.Lookup(name)
 	if !ok || f.disk == nil {
@@ -37,8 +37,8 @@ func (f *File) View(name string) *tensor.Tensor {
 	return f.mapping.Tensor(f.data+t.Begin, native, t.Shape...)
 }
 
-// Unchanged is an error when the file is not as long or as old as when it was opened, so that what was read of it
-// through View is worth nothing. It does not look at whether another file has its name now: what is open stays.
+// Unchanged returns an error when the size or the modification time of the file differs from when it was opened: what
+// was read through View may then be a mixture. A new file under the same name does not count, because the open one stays.
 func (f *File) Unchanged() error {
 	if f.disk == nil {
 		return nil
