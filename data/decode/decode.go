@@ -14,14 +14,6 @@ import (
 	"github.com/dino-mx/dmx/data"
 )
 
-// head is what the header of a file announces.
-type head struct {
-	width, height int
-	channels      int // 1 for a grey picture, else 3
-	// clipped says that a grey picture of 16 bits becomes RGB as in Pillow: samples above 255 become 255.
-	clipped bool
-}
-
 // format is one kind of image file.
 type format struct {
 	name string
@@ -65,11 +57,6 @@ func sniff(b []byte) (format, error) {
 	return format{}, fmt.Errorf("not an image: it starts with % x, which is none of PNG, JPEG, GIF, BMP, TIFF and WebP",
 		b[:min(8, len(b))])
 }
-
-// unsupported is a property of a valid file that is not read.
-type unsupported string
-
-func (u unsupported) Error() string { return string(u) }
 
 // explain words the error of a format's reader.
 func (f format) explain(err error) error {

@@ -10,96 +10,11 @@ import (
 	"math"
 	"runtime"
 	"sort"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/dino-mx/dmx/data"
 	"github.com/dino-mx/dmx/tensor"
 )
-
-// Config says what a Loader yields.
-type Config struct {
-	Source    data.Source
-	Transform data.Transform
-
-	Seed    uint64
-	Shuffle bool // a new permutation every epoch; otherwise index order
-
-	// BatchSize is the samples of one step on this rank. The global batch of a step is Ranks*BatchSize consecutive
-	// entries of the epoch's order; rank r gets entries r*BatchSize to (r+1)*BatchSize of it, so that the ranks' batches
-	// joined are the batch of one rank with Ranks*BatchSize.
-	BatchSize   int
-	Rank, Ranks int // Ranks 0 means 1
-
-	// KeepLast yields the samples that do not fill a batch as a shorter last batch, for evaluation with one rank;
-	// otherwise they are dropped.
-	KeepLast bool
-	// Epochs is how many epochs there are before Next returns io.EOF; 0 means endless.
-	Epochs int
-
-	Workers  int // goroutines that decode and transform; 0 means GOMAXPROCS
-	Prefetch int // batches made ahead while the caller holds one; 0 means 2
-
-	// Memory is where batches are made; nil for ordinary host memory. It may be page-locked for a device that copies
-	// from it by itself.
-	Memory tensor.Allocator
-
-	// MaxUnreadableShare is the share of the source's samples, from 0 to 1, that may turn out unreadable before Next
-	// returns an error. An unreadable sample is replaced by the next readable index.
-	MaxUnreadableShare float64
-}
-
-// Batch is the views of one step. It belongs to the caller until Release; a caller that holds more than one at a time
-// makes the loader wait.
-type Batch struct {
-	Step  int // counted from 0 over all epochs
-	Epoch int
-
-	// Specs are the kinds of views of the transform.
-	Specs []data.ViewSpec
-	// Views[k] is the views of kind k of all B samples, f32 [Count*B, C, H, W], view by view: all samples' first view of
-	// the kind, then all samples' second, and so on.
-	Views []*tensor.Tensor
-	// Indices[b] is the source's index of sample b: that of its replacement if it was unreadable.
-	Indices []int
-	// Labels[b] is the class of sample b, -1 without one.
-	Labels []int32
-	// Wait is how long Next waited for this batch.
-	Wait time.Duration
-
-	slot   *slot
-	loader *Loader
-}
-
-// Unreadable is a sample that could not be decoded.
-type Unreadable struct {
-	Index int
-	ID    string
-	Err   error
-}
-
-// UnreadableError is the error of Loader.Next when more samples cannot be decoded than the loader allows.
-type UnreadableError struct {
-	Samples  []Unreadable // by index
-	Of       int          // samples of the source
-	MaxShare float64      // the largest share of them that may be unreadable
-}
-
-// Error gives the numbers and the first ten samples.
-func (e *UnreadableError) Error() string {
-	const listed = 10
-	var text strings.Builder
-	fmt.Fprintf(&text, "%d of %d images cannot be read, more than the allowed share of %g:", len(e.Samples), e.Of, e.MaxShare)
-	for i, u := range e.Samples {
-		if i == listed {
-			fmt.Fprintf(&text, "\n  and %d more", len(e.Samples)-listed)
-			break
-		}
-		fmt.Fprintf(&text, "\n  %v", u.Err)
-	}
-	return text.String()
-}
 
 // Loader yields batches in an order that depends on the seed, the source's length and the batch size alone: not on
 // workers, and on ranks only by which share each takes. One goroutine may use it at a time; Release may be called
@@ -159,7 +74,7 @@ func New(cfg Config) (*Loader, error) {
 	slots := cfg.Prefetch + 1
 	l.free = make(chan *slot, slots)
 	for range slots {
-		s, err := newSlot(cfg)
+		s, err := newSlot(cfg, l.takeBack)
 		if err != nil {
 			l.Close()
 			return nil, err
@@ -221,7 +136,6 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	}
 	l.next++
 	b := s.batch(l.cfg)
-	b.loader = l
 	b.Wait = time.Since(start)
 	return b, nil
 }
@@ -294,14 +208,8 @@ func (l *Loader) Close() {
 	}
 }
 
-// Release gives the memory back to the loader that made the batch; its tensors must not be used afterwards.
-func (b *Batch) Release() {
-	s := b.slot
-	if s == nil {
-		return
-	}
-	b.slot = nil
-	l := b.loader
+// takeBack is called when the owner of a batch releases it.
+func (l *Loader) takeBack(s *slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -11,9 +11,6 @@ import (
 // embedded is the data set in the program.
 type embedded struct{}
 
-// Embedded tells whether a path is that of a data set in the program, which no folder holds.
-func Embedded(path string) bool { return strings.HasPrefix(path, "embedded:") }
-
 // Name returns what the data are.
 func (embedded) Name() string { return "embedded data set" }
 

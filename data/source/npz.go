@@ -109,15 +109,6 @@ func npzNames(z *zip.Reader) string {
 	return strings.Join(names, ", ")
 }
 
-func zipMember(z *zip.Reader, name string) *zip.File {
-	for _, f := range z.File {
-		if f.Name == name {
-			return f
-		}
-	}
-	return nil
-}
-
 func npzImages(file io.ReaderAt, z *zip.Reader, member string, channels int) (*arrays, error) {
 	f := zipMember(z, member)
 	r, err := f.Open()

@@ -114,3 +114,12 @@ func npyElement(typ string) (element func([]byte) float64, width int64, err erro
 	}
 	return nil, 0, fmt.Errorf("element type %s: expected numbers", typ)
 }
+
+func zipMember(z *zip.Reader, name string) *zip.File {
+	for _, f := range z.File {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
+}

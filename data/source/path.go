@@ -64,3 +64,6 @@ func (p *Path) images() (*listing, error) {
 	}
 	return p.listed, nil
 }
+
+// Embedded tells whether a path is that of a data set in the program, which no folder holds.
+func Embedded(path string) bool { return strings.HasPrefix(path, "embedded:") }

@@ -21,6 +21,14 @@ import (
 var arrowBars = map[string]int{
 	"kernels/ptx":        0,
 	"kernels/ptx/syntax": 0,
+	"data":               0,
+	"data/source":        0,
+	"data/decode":        0,
+	"data/decode/jpeg":   0,
+	"data/augment":       0,
+	"data/loader":        0,
+	"data/stats":         0,
+	"data/npy":           0,
 }
 
 func TestArrowsBetweenFilesRunDown(t *testing.T) {

@@ -119,41 +119,4 @@ func (t *table) decode(s *bits) (byte, error) {
 	return 0, errCode
 }
 
-// huffmanTables reads the tables of a segment (section C.2).
-func (r *reader) huffmanTables(b []byte) error {
-	for len(b) > 0 {
-		if len(b) < 17 || b[0]>>4 > 1 || b[0]&15 > 3 {
-			return errors.New("a bad Huffman table")
-		}
-		t := &r.huff[b[0]>>4][b[0]&15]
-		counts, n := b[1:17], 0
-		for _, c := range counts {
-			n += int(c)
-		}
-		if n > 256 || len(b) < 17+n {
-			return errors.New("a bad Huffman table")
-		}
-		*t = table{values: b[17 : 17+n], defined: true}
-		code, at := 0, 0
-		for k := 1; k <= 16; k++ {
-			t.most[k], t.offset[k] = -1, at-code
-			for range counts[k-1] {
-				if code >= 1<<k {
-					return errors.New("a bad Huffman table")
-				}
-				if k <= lookBits {
-					first := code << (lookBits - k)
-					for i := range 1 << (lookBits - k) {
-						t.look[first+i] = uint16(t.values[at])<<8 | uint16(k)
-					}
-				}
-				t.most[k] = code
-				code++
-				at++
-			}
-			code <<= 1
-		}
-		b = b[17+n:]
-	}
-	return nil
-}
+var errShort = errors.New("the stream ends early")

@@ -389,3 +389,6 @@ func (r *reader) reconstruct() {
 		c.coeffs = nil
 	}
 }
+
+// maxScans bounds the work that a small hostile stream can ask for.
+const maxScans = 1000
