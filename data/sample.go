@@ -18,7 +18,8 @@ type Box struct {
 	Class                    int
 }
 
-// Point is a labelled place in an image, in pixels from its top left corner. The middle of the first pixel is (0.5, 0.5).
+// Point is a labelled place in an image, in pixels from its top left corner. The middle of the first pixel is at
+// (0.5, 0.5).
 type Point struct {
 	Y, X  float64
 	Class int
@@ -30,8 +31,8 @@ type Spacing struct {
 	Z    float64 // between slices of a volume
 }
 
-// Values says what the stored samples of an image measure: stored * Slope + Intercept, in Unit. The zero value is samples
-// without a unit whose full intensity is that of their type.
+// Values says what the stored samples of an image measure: stored * Slope + Intercept, in Unit. The zero value is
+// samples without a unit whose full intensity is that of their type.
 type Values struct {
 	Slope, Intercept float64 // a slope of 0 stands for 1
 	Unit             string  // for example HU for Hounsfield units; "" for none

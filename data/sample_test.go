@@ -13,7 +13,8 @@ func TestScaleOfUnsignedSamples(t *testing.T) {
 
 // A sample that is used again holds nothing of the one before.
 func TestResetForgets(t *testing.T) {
-	s := Sample{Boxes: []Box{{Class: 1}}, Points: []Point{{Class: 1}}, Spacing: Spacing{Y: 1}, Values: Values{Unit: "HU", High: 5}}
+	s := Sample{Boxes: []Box{{Class: 1}}, Points: []Point{{Class: 1}}, Spacing: Spacing{Y: 1},
+		Values: Values{Unit: "HU", High: 5}}
 	s.Mask.Reset(1, 2, 2, U8)
 	s.Image.Reset(1, 2, 2, I16)
 	s.Reset()

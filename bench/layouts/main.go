@@ -71,8 +71,11 @@ func run(out, python string) error {
 		rows.WriteByte('\n')
 	}
 	var t strings.Builder
-	fmt.Fprintf(&t, "# Layouts of folders beside torchvision's ImageFolder\n\n%s- Command: `go run -tags cpu ./bench/layouts %s`\n", peer.Machine(), peer.ShownArgs())
-	fmt.Fprintf(&t, "- %d layouts: %d arrangements, each with %d additions that people and their systems make; %s.\n", len(shapes)*len(changes), len(shapes), len(changes), p.Name)
+	fmt.Fprintf(&t,
+		"# Layouts of folders beside torchvision's ImageFolder\n\n%s- Command: `go run -tags cpu ./bench/layouts %s`\n",
+		peer.Machine(), peer.ShownArgs())
+	fmt.Fprintf(&t, "- %d layouts: %d arrangements, each with %d additions that people and their systems make; %s.\n",
+		len(shapes)*len(changes), len(shapes), len(changes), p.Name)
 	t.WriteString("  ImageFolder is given the path itself, or its training split where there are splits.\n\n| arrangement |")
 	for _, v := range verdicts {
 		t.WriteString(" " + v + " |")

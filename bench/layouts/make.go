@@ -53,8 +53,12 @@ var changes = []change{
 	{"many stray pictures", func(at string) error {
 		return put(at, "s0.png", "s1.png", "s2.png", "s3.png", "s4.png", "s5.png", "s6.png", "s7.png", "s8.png")
 	}},
-	{"hidden files and folders", func(at string) error { return put(at, ".DS_Store", "new/._0.png", "new/0.png", ".cache/0.png") }},
-	{"text beside and among them", func(at string) error { return put(at, "labels.csv", "README", "new/0.png", "new/notes.txt") }},
+	{"hidden files and folders", func(at string) error {
+		return put(at, ".DS_Store", "new/._0.png", "new/0.png", ".cache/0.png")
+	}},
+	{"text beside and among them", func(at string) error {
+		return put(at, "labels.csv", "README", "new/0.png", "new/notes.txt")
+	}},
 	{"a link to nothing", func(at string) error { return link(at, "gone.png", "new/1.png") }},
 	{"a link to itself", func(at string) error { return link(at, "1.png", "new/1.png") }},
 	{"a link back up", func(at string) error { return link(at, "..", "new/up") }},

@@ -68,7 +68,8 @@ func (v *View) check() error {
 	}
 	for _, p := range slices.Concat(v.Blur, v.Solarise) {
 		if !(p >= 0 && p <= 1) {
-			return fmt.Errorf("blur %v and solarise %v of %s views, expected probabilities from 0 to 1", v.Blur, v.Solarise, v.Name)
+			return fmt.Errorf("blur %v and solarise %v of %s views, expected probabilities from 0 to 1", v.Blur, v.Solarise,
+				v.Name)
 		}
 	}
 	return nil

@@ -52,9 +52,12 @@ func views(t *testing.T, crops data.Transform, s *data.Sample, sample uint32) []
 // with every operation.
 func TestTypesOfSamples(t *testing.T) {
 	crops, err := NewMultiCrop(Config{
-		Channels: 3, HorizontalFlip: .5, VerticalFlip: .5, JitterProb: .8, Brightness: .4, Contrast: .4, Saturation: .2, Hue: .1,
-		GrayProb: .2, GammaProb: .3, GammaRange: [2]float64{.7, 1.5}, BlurSigma: [2]float64{.1, 2}, Mean: []float64{.4}, Std: []float64{.2},
-		Views: []View{{ViewSpec: data.ViewSpec{Count: 3, Height: 12, Width: 12}, Scale: [2]float64{.3, 1}, Blur: []float64{.5}, Solarise: []float64{.2}}},
+		Channels: 3, HorizontalFlip: .5, VerticalFlip: .5, JitterProb: .8, Brightness: .4, Contrast: .4, Saturation: .2,
+		Hue:      .1,
+		GrayProb: .2, GammaProb: .3, GammaRange: [2]float64{.7, 1.5}, BlurSigma: [2]float64{.1, 2}, Mean: []float64{.4},
+		Std: []float64{.2},
+		Views: []View{{ViewSpec: data.ViewSpec{Count: 3, Height: 12, Width: 12}, Scale: [2]float64{.3, 1},
+			Blur: []float64{.5}, Solarise: []float64{.2}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +125,8 @@ func TestLabelsFollowTheImage(t *testing.T) {
 		Channels: 1, HorizontalFlip: .5, VerticalFlip: .5, Filter: Bilinear, Mean: []float64{0}, Std: []float64{1},
 		Views: []View{
 			{ViewSpec: data.ViewSpec{Name: "global", Count: 2, Height: 48, Width: 40}, Scale: [2]float64{.5, 1}},
-			{ViewSpec: data.ViewSpec{Name: "local", Role: data.Local, Count: 3, Height: 24, Width: 24}, Scale: [2]float64{.1, .4}},
+			{ViewSpec: data.ViewSpec{Name: "local", Role: data.Local, Count: 3, Height: 24, Width: 24}, Scale: [2]float64{.1,
+				.4}},
 		},
 	})
 	if err != nil {
@@ -162,7 +166,8 @@ func TestLabelsFollowTheImage(t *testing.T) {
 						label := view.At(0, i/spec.Width, i%spec.Width)
 						inBox := ok && y > b.Top && y < b.Top+b.Height && x > b.Left && x < b.Left+b.Width
 						if v > .99 && (label != 3 || !inBox) || v < .01 && (label != 1 || inBox) {
-							t.Fatalf("sample %d, view %d, pixel %v, %v: level %g, label %d, in the box %v", sample, at, y, x, v, label, inBox)
+							t.Fatalf("sample %d, view %d, pixel %v, %v: level %g, label %d, in the box %v", sample, at, y, x, v, label,
+								inBox)
 						}
 						if label == 3 {
 							found++

@@ -60,7 +60,8 @@ func New(cfg Config) (*Loader, error) {
 	case n > math.MaxUint32:
 		return nil, fmt.Errorf("data loader: %d samples; at most %d can be numbered", n, uint32(math.MaxUint32))
 	case cfg.Source.Channels() != cfg.Transform.Channels():
-		return nil, fmt.Errorf("data loader: the images have %d channels, the transform expects %d", cfg.Source.Channels(), cfg.Transform.Channels())
+		return nil, fmt.Errorf("data loader: the images have %d channels, the transform expects %d",
+			cfg.Source.Channels(), cfg.Transform.Channels())
 	}
 	l := &Loader{cfg: cfg, bad: map[int]Unreadable{}}
 	global := cfg.BatchSize * cfg.Ranks
@@ -69,7 +70,8 @@ func New(cfg Config) (*Loader, error) {
 		l.steps = (n + global - 1) / global
 	}
 	if l.steps == 0 {
-		return nil, fmt.Errorf("data loader: %d samples do not fill one batch of %d; use a smaller batch or more images", n, global)
+		return nil, fmt.Errorf("data loader: %d samples do not fill one batch of %d; use a smaller batch or more images",
+			n, global)
 	}
 	slots := cfg.Prefetch + 1
 	l.free = make(chan *slot, slots)

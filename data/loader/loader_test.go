@@ -103,7 +103,8 @@ func newTestLoader(t *testing.T, cfg Config) *Loader {
 }
 
 func TestOrderDoesNotDependOnWorkers(t *testing.T) {
-	cfg := Config{Source: numbers{n: 53, bad: []int{5, 6, 52}}, Seed: 7, Shuffle: true, BatchSize: 4, MaxUnreadableShare: .2}
+	cfg := Config{Source: numbers{n: 53, bad: []int{5, 6, 52}}, Seed: 7, Shuffle: true, BatchSize: 4,
+		MaxUnreadableShare: .2}
 	var want []record
 	for _, workers := range []int{1, 2, 7} {
 		cfg.Workers, cfg.Prefetch = workers, workers
@@ -271,7 +272,8 @@ func TestLoaderRefusesNonsense(t *testing.T) {
 }
 
 func TestSteadyStateReusesTensorMemory(t *testing.T) {
-	l := newTestLoader(t, Config{Source: numbers{n: 64}, BatchSize: 8, Transform: draws{[]data.ViewSpec{{Count: 1, Height: 64, Width: 64}}}})
+	l := newTestLoader(t, Config{Source: numbers{n: 64}, BatchSize: 8, Transform: draws{[]data.ViewSpec{{Count: 1,
+		Height: 64, Width: 64}}}})
 	ctx := context.Background()
 	memory := map[*float32]bool{}
 	for range 40 {

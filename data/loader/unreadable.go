@@ -23,7 +23,8 @@ type UnreadableError struct {
 func (e *UnreadableError) Error() string {
 	const listed = 10
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d of %d images cannot be read, more than the allowed share of %g:", len(e.Samples), e.Of, e.MaxShare)
+	fmt.Fprintf(&text, "%d of %d images cannot be read, more than the allowed share of %g:", len(e.Samples), e.Of,
+		e.MaxShare)
 	for i, u := range e.Samples {
 		if i == listed {
 			fmt.Fprintf(&text, "\n  and %d more", len(e.Samples)-listed)

@@ -61,7 +61,8 @@ func ReadHeader(r io.Reader) (Header, error) {
 	}
 	descr, fortran, shape := npyDescr.FindSubmatch(text), npyFortran.FindSubmatch(text), npyShape.FindSubmatch(text)
 	if descr == nil || fortran == nil || shape == nil {
-		return h, fmt.Errorf("damaged .npy header %q: expected descr, fortran_order and shape of a plain array", clip(text, 120))
+		return h, fmt.Errorf("damaged .npy header %q: expected descr, fortran_order and shape of a plain array",
+			clip(text, 120))
 	}
 	h.Type = string(descr[1])
 	for _, s := range strings.Split(string(shape[1]), ",") {

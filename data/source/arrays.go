@@ -145,7 +145,8 @@ func (a *arrays) size(shape []int64, wanted int) (int64, error) {
 			shape = []int64{shape[0], shape[2], shape[3], shape[1]}
 		case last != int64(wanted) && (last > spectral || last >= side) || last > data.MaxChannels:
 			return 0, fmt.Errorf("shape %v: volumes of %d x %d x %d voxels, or pictures of %d channels, are not supported; "+
-				"save the slices as [N, H, W], or pictures as [N, H, W, C] with C at most %d and less than H and W", stored, first, shape[2], last, last, spectral)
+				"save the slices as [N, H, W], or pictures as [N, H, W, C] with C at most %d and less than H and W", stored,
+				first, shape[2], last, last, spectral)
 		}
 	}
 	if shape[1] > data.MaxPixels/shape[2] {

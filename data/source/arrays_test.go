@@ -185,7 +185,8 @@ func TestLabelsOfArrays(t *testing.T) {
 // A byte that does not agree with the stored checksum is found when the data are opened.
 func TestChecksums(t *testing.T) {
 	pixels := bytes.Repeat([]byte{1, 2, 3, 4}, 300)
-	images, labels := array{"train_images", "|u1", []int{300, 2, 2}, pixels}, array{"train_labels", "|u1", []int{300}, make([]byte, 300)}
+	images, labels := array{"train_images", "|u1", []int{300, 2, 2}, pixels}, array{"train_labels", "|u1", []int{300},
+		make([]byte, 300)}
 	mnist := zipped(t, idx([]int{300, 2, 2}, pixels))
 	crc := func(b []byte) []byte { b[len(b)-6] ^= 1; return b } // in the CRC before the length
 	flip := func(b, of []byte) []byte {

@@ -48,7 +48,8 @@ func (imageFolder) Open(p *Path, o Options) (*Dataset, error) {
 	}
 	d := &Dataset{samples: f, Splits: a.splits, Split: a.split, Note: a.note, stamp: stampFiles(paths)}
 	for _, s := range l.skipped {
-		if dir, _, _ := strings.Cut(s.Path, "/"); a.split != "" && dir != printable(a.split) && slices.Contains(a.splits, dir) {
+		dir, _, _ := strings.Cut(s.Path, "/")
+		if a.split != "" && dir != printable(a.split) && slices.Contains(a.splits, dir) {
 			continue // of another split
 		}
 		if reason := s.Reason; tarName(s.Path) && reason == notPicture {

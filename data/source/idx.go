@@ -38,7 +38,8 @@ func idxFiles(dir string, names []string) (map[string]string, error) {
 			if strings.TrimSuffix(other, ".gz") == strings.TrimSuffix(name, ".gz") {
 				continue // packed and unpacked side by side
 			}
-			return nil, fmt.Errorf("%s: %s and %s are both images of split %s; keep one of them in the folder", dir, other, name, split)
+			return nil, fmt.Errorf("%s: %s and %s are both images of split %s; keep one of them in the folder", dir, other,
+				name, split)
 		}
 		if found == nil {
 			found = map[string]string{}
@@ -54,7 +55,8 @@ type idxFolder struct{}
 // Name returns what the data are.
 func (idxFolder) Name() string { return "IDX files" }
 
-// Match accepts a folder with a file named as MNIST's images are. It is an error if two of them are images of one split.
+// Match accepts a folder with a file named as MNIST's images are. It is an error if two of them are images of one
+// split.
 func (idxFolder) Match(p *Path) (bool, error) {
 	found, err := idxFiles(p.Name, p.Files)
 	return found != nil, err
@@ -163,7 +165,8 @@ func idxHeader(b []byte) ([]int64, io.Reader, error) {
 		return nil, nil, fmt.Errorf("truncated IDX header: %w", noEOF(err))
 	}
 	if magic[0] != 0 || magic[1] != 0 {
-		return nil, nil, fmt.Errorf("not an IDX file: it starts with % x, expected 00 00 08 and the number of dimensions", magic)
+		return nil, nil, fmt.Errorf("not an IDX file: it starts with % x, expected 00 00 08 and the number of dimensions",
+			magic)
 	}
 	if magic[2] != 8 {
 		return nil, nil, fmt.Errorf("IDX element type 0x%02x: only unsigned bytes (0x08) are read", magic[2])

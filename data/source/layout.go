@@ -108,7 +108,8 @@ func arrange(where string, names []string, layout Layout, want string) (*arrange
 			}
 		}
 		if len(a.splits) == 0 {
-			return nil, &noSplit{fmt.Sprintf("%s: no folder is named after a split (train, val, test); there is %s", where, listed(tops))}
+			return nil, &noSplit{fmt.Sprintf("%s: no folder is named after a split (train, val, test); there is %s", where,
+				listed(tops))}
 		}
 	default:
 		if slices.ContainsFunc(tops, func(t *top) bool { return t.name == want }) {
@@ -176,7 +177,8 @@ func (a *arranged) classify(where string, names []string, layout Layout) error {
 			keep = Splits
 		}
 		return &Ambiguous{within, []Reading{
-			{keep, fmt.Sprintf("%s of %s and leaves out %s beside them", count(len(classes), "class"), count(images, "image"), count(strays, "picture"))},
+			{keep, fmt.Sprintf("%s of %s and leaves out %s beside them",
+				count(len(classes), "class"), count(images, "image"), count(strays, "picture"))},
 			{Flat, fmt.Sprintf("%s without classes", count(len(a.chosen), "image"))},
 		}}
 	}
@@ -234,7 +236,8 @@ func guessSplits(where string, tops []*top, strays int) (splits []string, note s
 		}
 		return names
 	}
-	asClasses := fmt.Sprintf("%s (%s) of %s", count(len(tops), "class"), listed(tops), count(inside+outside-strays, "image"))
+	asClasses := fmt.Sprintf("%s (%s) of %s",
+		count(len(tops), "class"), listed(tops), count(inside+outside-strays, "image"))
 	sure := len(kinds) == len(known) && fewStrays(strays, inside)
 	switch {
 	case sure && nested && (len(others) == 0 || sameClasses(known)):

@@ -23,7 +23,8 @@ func TestLayouts(t *testing.T) {
 		{"classes", classes, Options{}, "3 classes, 6 images, splits: none"},
 		{"flat", []string{"0.png", "1.png"}, Options{}, "no classes, 2 images, splits: none"},
 		{"one class", []string{"bus/0.png", "bus/1.png"}, Options{}, "1 class, 2 images, splits: none"},
-		{"classes with folders in them", []string{"a/x/0.png", "a/y/0.png", "b/0.png"}, Options{}, "2 classes, 3 images, splits: none"},
+		{"classes with folders in them", []string{"a/x/0.png", "a/y/0.png", "b/0.png"}, Options{},
+			"2 classes, 3 images, splits: none"},
 		{"splits", splits, Options{}, "2 classes, 3 images of split train, splits: test, train"},
 		{"the other split", splits, Options{Split: "test"}, "2 classes, 2 images of split test, splits: test, train"},
 		{"auto is test", splits, Options{Split: "auto"}, "2 classes, 2 images of split test, splits: test, train"},
@@ -36,30 +37,40 @@ func TestLayouts(t *testing.T) {
 			"1 class, 1 image of split val, splits: train, val"},
 		{"a class called train", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{},
 			"layout classes reads 3 classes (bus, car, train) of 3 images; layout splits reads 1 split (train) of 1 image and leaves out 2 pictures"},
-		{"a class called train that is named as the split", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{Split: "train"},
+		{"a class called train that is named as the split", []string{"bus/0.png", "car/0.png", "train/0.png"},
+			Options{Split: "train"},
 			"no classes, 1 image of split train, splits: train; left out: 2 beside the split folders"},
-		{"that said to be a class", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{Layout: Classes}, "3 classes, 3 images, splits: none"},
+		{"that said to be a class", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{Layout: Classes},
+			"3 classes, 3 images, splits: none"},
 		{"that said to be a split", []string{"bus/0.png", "car/0.png", "train/0.png"}, Options{Layout: Splits},
 			"no classes, 1 image of split train, splits: train; left out: 2 beside the split folders"},
 		{"classes called test and val", []string{"val/0.png", "test/0.png"}, Options{Split: "auto"},
 			"layout classes reads 2 classes (test, val) of 2 images; layout splits reads 2 splits (test, val) of 2 images"},
-		{"two names of one split", []string{"train/0.png", "training/0.png"}, Options{}, "layout classes reads 2 classes (train, training)"},
-		{"two names of one split with classes", []string{"val/a/0.png", "validation/a/0.png", "train/a/0.png"}, Options{}, "layout classes reads 3 classes"},
-		{"a class called train among nested ones", []string{"bus/x/0.png", "train/y/0.png"}, Options{}, "layout classes reads 2 classes (bus, train)"},
+		{"two names of one split", []string{"train/0.png", "training/0.png"}, Options{},
+			"layout classes reads 2 classes (train, training)"},
+		{"two names of one split with classes", []string{"val/a/0.png", "validation/a/0.png", "train/a/0.png"}, Options{},
+			"layout classes reads 3 classes"},
+		{"a class called train among nested ones", []string{"bus/x/0.png", "train/y/0.png"}, Options{},
+			"layout classes reads 2 classes (bus, train)"},
 		{"a folder beside sure splits", append([]string{"more/0.png"}, splits...), Options{},
 			"2 classes, 3 images of split train, splits: test, train; left out: 1 beside the split folders"},
 		{"splits of another name", []string{"fold1/a/0.png", "fold2/a/0.png"}, Options{Split: "fold2"},
 			"1 class, 1 image of split fold2, splits: fold1, fold2"},
-		{"splits a folder deeper", []string{"set/train/a/0.png", "set/test/a/0.png"}, Options{}, "layout classes reads 1 class (set) of 2 images; layout splits"},
-		{"a stray picture", append([]string{"0.png"}, classes...), Options{}, "3 classes, 6 images, splits: none; left out: 1 beside the class folders"},
+		{"splits a folder deeper", []string{"set/train/a/0.png", "set/test/a/0.png"}, Options{},
+			"layout classes reads 1 class (set) of 2 images; layout splits"},
+		{"a stray picture", append([]string{"0.png"}, classes...), Options{},
+			"3 classes, 6 images, splits: none; left out: 1 beside the class folders"},
 		{"many stray pictures", append([]string{"0.png", "1.png", "2.png"}, classes...), Options{},
 			"layout classes reads 3 classes of 6 images and leaves out 3 pictures beside them; layout flat reads 9 images without classes"},
-		{"those said to be all", append([]string{"0.png", "1.png", "2.png"}, classes...), Options{Layout: Flat}, "no classes, 9 images, splits: none"},
+		{"those said to be all", append([]string{"0.png", "1.png", "2.png"}, classes...), Options{Layout: Flat},
+			"no classes, 9 images, splits: none"},
 		{"a stray picture in a split", append([]string{"train/0.png", "train/a/1.png"}, splits...), Options{},
 			"2 classes, 4 images of split train, splits: test, train; left out: 1 beside the class folders"},
-		{"no split folder where splits are said", classes, Options{Layout: Splits}, "no folder is named after a split (train, val, test); there is bus, car, van"},
+		{"no split folder where splits are said", classes, Options{Layout: Splits},
+			"no folder is named after a split (train, val, test); there is bus, car, van"},
 		{"flat has no splits", splits, Options{Layout: Flat, Split: "test"}, "no split"},
-		{"other files", append([]string{"labels.csv", ".DS_Store", ".hidden/0.png", "bus/._0.png", "bus/readme.txt", "empty/x.txt"}, classes...), Options{},
+		{"other files", append([]string{"labels.csv", ".DS_Store", ".hidden/0.png", "bus/._0.png", "bus/readme.txt",
+			"empty/x.txt"}, classes...), Options{},
 			"3 classes, 6 images, splits: none; left out: 1 folder without a picture, 2 hidden, 3 not named as a picture"},
 		{"files of the other split", append([]string{"test/a.txt", "train/b.txt"}, splits...), Options{},
 			"2 classes, 3 images of split train, splits: test, train; left out: 1 not named as a picture"},
@@ -95,10 +106,12 @@ func TestArchiveLayouts(t *testing.T) {
 		want  string
 	}{
 		{[]string{"./bus/0.png", "./car/0.png"}, Options{}, "2 classes, 2 images, splits: none"},
-		{[]string{"train/a/0.png", "test/a/0.png"}, Options{Split: "test"}, "1 class, 1 image of split test, splits: test, train"},
+		{[]string{"train/a/0.png", "test/a/0.png"}, Options{Split: "test"},
+			"1 class, 1 image of split test, splits: test, train"},
 		{[]string{"bus/0.png", "train/0.png"}, Options{}, "layout classes reads 2 classes (bus, train)"},
 		{[]string{"bus/0.png", "train/0.png"}, Options{Layout: Classes}, "2 classes, 2 images, splits: none"},
-		{[]string{"bus/0.png", "bus/._0.png", "notes.txt"}, Options{}, "1 class, 1 image, splits: none; left out: 1 hidden, 1 not named as a picture"},
+		{[]string{"bus/0.png", "bus/._0.png", "notes.txt"}, Options{},
+			"1 class, 1 image, splits: none; left out: 1 hidden, 1 not named as a picture"},
 	} {
 		name := filepath.Join(t.TempDir(), "a.tar")
 		write(t, name, archive(t, c.files...))
@@ -175,7 +188,8 @@ func TestLinksAndSpecialFiles(t *testing.T) {
 
 // A class has one name in every split, however the file system composes it, and names that are not text are readable.
 func TestNamesOfClasses(t *testing.T) {
-	root := tree(t, "train/\u00d6dem/0.png", "train/Norm/0.png", "train/b\xff/0.png", "test/O\u0308dem/0.png", "test/b\xff/1\xfe.png")
+	root := tree(t, "train/\u00d6dem/0.png", "train/Norm/0.png", "train/b\xff/0.png", "test/O\u0308dem/0.png",
+		"test/b\xff/1\xfe.png")
 	train, err := Open(root, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -280,8 +294,11 @@ func TestIdentity(t *testing.T) {
 			}
 		}, "files replaced"},
 		{"another name", func(root string) { os.Rename(target, filepath.Join(root, "a", "2.png")) }, "other names"},
-		{"another class", func(root string) { os.Rename(filepath.Join(root, "a", "2.png"), filepath.Join(root, "b", "2.png")) }, "other names"},
-		{"one more", func(root string) { write(t, filepath.Join(root, "a", "3.png"), picture(t, 3)) }, "4 images where there were 3"},
+		{"another class", func(root string) {
+			os.Rename(filepath.Join(root, "a", "2.png"), filepath.Join(root, "b", "2.png"))
+		}, "other names"},
+		{"one more", func(root string) { write(t, filepath.Join(root, "a", "3.png"), picture(t, 3)) },
+			"4 images where there were 3"},
 	} {
 		before := identify(root)
 		c.change(root)

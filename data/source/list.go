@@ -119,6 +119,9 @@ func within(info os.FileInfo, above []os.FileInfo) bool {
 	return false
 }
 
+// pictureNames lists the ends of the names of pictures, for messages.
+const pictureNames = ".png, .jpg, .jpeg, .gif, .bmp, .tif, .tiff or .webp"
+
 // pictureName tells whether a file's name ends as that of a picture.
 func pictureName(name string) bool {
 	switch strings.ToLower(path.Ext(name)) {

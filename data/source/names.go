@@ -45,7 +45,9 @@ func classNames(folders []string) (classes []string, labels []int32, err error) 
 		}
 		class := printable(norm.NFC.String(f))
 		if other, ok := first[class]; ok {
-			return nil, nil, fmt.Errorf("two folders, %+q and %+q, are both named %s; rename one of them or put their pictures together", other, f, class)
+			return nil, nil, fmt.Errorf("two folders, %+q and %+q, are both named %s; rename one of them or put their "+
+				"pictures together",
+				other, f, class)
 		}
 		of[f], first[class] = class, f
 		classes = append(classes, class)

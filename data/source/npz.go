@@ -63,7 +63,8 @@ func (npzFile) Open(p *Path, o Options) (_ *Dataset, err error) {
 	}
 	splits := npzSplits(z)
 	if len(splits) == 0 {
-		return nil, fmt.Errorf("%s: no array of images; expected names like train_images and train_labels, there is %s", name, npzNames(z))
+		return nil, fmt.Errorf("%s: no array of images; expected names like train_images and train_labels, there is %s",
+			name, npzNames(z))
 	}
 	split, err := chooseSplit(name, o.Split, splits)
 	if err != nil {
@@ -141,7 +142,8 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string, channels int) (*a
 		return nil, err
 	}
 	if uint64(total)+uint64(h.Bytes) != f.UncompressedSize64 {
-		return nil, fmt.Errorf("shape %v needs %d bytes, the array has %d", h.Shape, total, int64(f.UncompressedSize64)-h.Bytes)
+		return nil, fmt.Errorf("shape %v needs %d bytes, the array has %d", h.Shape, total,
+			int64(f.UncompressedSize64)-h.Bytes)
 	}
 	if f.Method == zip.Store {
 		start, err := f.DataOffset()
@@ -156,7 +158,9 @@ func npzImages(file io.ReaderAt, z *zip.Reader, member string, channels int) (*a
 		return a, atEnd(r)
 	}
 	if total > maxMemory {
-		return nil, fmt.Errorf("%d bytes unpacked, at most %d are kept in memory; save it with numpy.savez, which does not compress", total, int64(maxMemory))
+		return nil, fmt.Errorf("%d bytes unpacked, at most %d are kept in memory; save it with numpy.savez, which "+
+			"does not compress",
+			total, int64(maxMemory))
 	}
 	a.memory, err = readAll(r, total, int64(f.CompressedSize64))
 	return a, err

@@ -93,7 +93,8 @@ func choose(p *Path, layout Layout) (Format, error) {
 		a.Readings = append(a.Readings, Reading{Classes, text})
 		return nil, a
 	case len(found) > 1:
-		return nil, fmt.Errorf("%s: it holds %s and %s; put them in folders of their own", p.Name, found[0].Name(), found[1].Name())
+		return nil, fmt.Errorf("%s: it holds %s and %s; put them in folders of their own", p.Name, found[0].Name(),
+			found[1].Name())
 	case !p.Folder:
 		return nil, fmt.Errorf("%s: not a folder, and its name ends in none of .npz, .tar, .tar.gz and .tgz", p.Name)
 	}
@@ -106,7 +107,7 @@ func (p *Path) nothing(layout Layout) error {
 	if err != nil {
 		return err
 	}
-	text := p.Name + ": no image below this folder; expected files ending in .png, .jpg, .jpeg, .gif, .bmp, .tif, .tiff or .webp"
+	text := p.Name + ": no image below this folder; expected files ending in " + pictureNames
 	if layout == Archives {
 		text = p.Name + ": no tar or IDX files in this folder"
 	}

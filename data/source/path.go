@@ -17,6 +17,9 @@ type Path struct {
 	listed *listing // of the pictures below the folder, once asked for
 }
 
+// expected is what a path of data may be.
+const expected = "a folder of images, an IDX folder, an .npz or .tar file, or embedded:fashion-mnist"
+
 // look lists a path.
 func look(name string) (*Path, error) {
 	if Embedded(name) {
@@ -24,13 +27,12 @@ func look(name string) (*Path, error) {
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w; expected a folder of images, an IDX folder, an .npz or .tar file, or embedded:fashion-mnist", err)
+		return nil, fmt.Errorf("%w; expected %s", err, expected)
 	}
 	p := &Path{Name: name, Folder: info.IsDir()}
 	if !p.Folder {
 		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%s: a %s is no data; expected a folder of images, an IDX folder, an .npz or .tar file, or embedded:fashion-mnist",
-				name, specialFile)
+			return nil, fmt.Errorf("%s: a %s is no data; expected %s", name, specialFile, expected)
 		}
 		return p, nil
 	}

@@ -75,7 +75,7 @@ func openTar(where string, shards []string, o Options) (d *Dataset, err error) {
 		d.Skipped = append(d.Skipped, found.skipped...)
 	}
 	if len(members) == 0 {
-		return nil, fmt.Errorf("%s: no image inside; expected names ending in .png, .jpg, .jpeg, .gif, .bmp, .tif, .tiff or .webp", where)
+		return nil, fmt.Errorf("%s: no image inside; expected names ending in "+pictureNames, where)
 	}
 	sort.SliceStable(members, func(i, j int) bool {
 		if a, b := &members[i], &members[j]; a.shard != b.shard {
@@ -162,7 +162,8 @@ func indexTar(file *os.File, shard int, memory *int64) (*tarIndex, error) {
 			return nil, fmt.Errorf("damaged gzip: %w", noEOF(err))
 		}
 		if *memory -= n; *memory < 0 {
-			return nil, fmt.Errorf("more than %d bytes unpacked; unpack it with gunzip, a plain tar is read in place", int64(maxMemory))
+			return nil, fmt.Errorf("more than %d bytes unpacked; unpack it with gunzip, a plain tar is read in place",
+				int64(maxMemory))
 		}
 		r := bytes.NewReader(buf.Bytes())
 		index.reader, stream = r, r

@@ -83,7 +83,8 @@ func Measure(src data.Source, limit int) (Statistics, error) {
 		if cause == nil {
 			return Statistics{}, fmt.Errorf("measure mean and standard deviation: the source has no images")
 		}
-		return Statistics{}, fmt.Errorf("measure mean and standard deviation: none of %d images can be read; the first error: %w", n, cause)
+		return Statistics{},
+			fmt.Errorf("measure mean and standard deviation: none of %d images can be read; the first error: %w", n, cause)
 	}
 	st := Statistics{Mean: make([]float64, c), Std: make([]float64, c), Images: ok}
 	for ch, t := range total {

@@ -53,7 +53,8 @@ func openImages(c *config.Config, keys imageKeys) (*images, error) {
 		return nil, err
 	}
 	if src.Len() == 0 {
-		return nil, &DataError{fmt.Errorf("%s: no images in split %s; give a folder with PNG or JPEG files, IDX files or an .npz file", d.Path, d.TrainSplit)}
+		return nil, &DataError{fmt.Errorf("%s: no images in split %s; give a folder with PNG or JPEG files, IDX files "+
+			"or an .npz file", d.Path, d.TrainSplit)}
 	}
 	return &images{train: src, mean: d.Mean, std: d.Std, keys: keys, readings: []string{src.Reading()}}, nil
 }
@@ -106,8 +107,9 @@ func (im *images) compareStatistics() {
 	for i, m := range got.Mean {
 		want := im.mean[min(i, len(im.mean)-1)]
 		if math.Abs(m-want) > .1 {
-			im.warnings = append(im.warnings, fmt.Sprintf("dataset.mean: channel %d of the images has mean %.3f, the configuration says %.3f; "+
-				"set dataset.mean=%s dataset.std=%s", i, m, want, list(got.Mean), list(got.Std)))
+			im.warnings = append(im.warnings,
+				fmt.Sprintf("dataset.mean: channel %d of the images has mean %.3f, the configuration says %.3f; "+
+					"set dataset.mean=%s dataset.std=%s", i, m, want, list(got.Mean), list(got.Std)))
 			return
 		}
 	}
@@ -124,8 +126,9 @@ func (im *images) followModel(c *config.Config, p *hf.Processor) {
 	}
 	for i, want := range perChannel(im.mean, n) {
 		if deviation := perChannel(im.std, n)[i]; math.Abs(want-mean[i]) > .05 || math.Abs(deviation-std[i]) > .05 {
-			im.warnings = append(im.warnings, fmt.Sprintf("dataset.mean, dataset.std: channel %d is normalised with %.3f and %.3f, the initial weights were trained with %.3f and %.3f; "+
-				"set dataset.mean=%s dataset.std=%s", i, want, deviation, mean[i], std[i], list(mean), list(std)))
+			im.warnings = append(im.warnings,
+				fmt.Sprintf("dataset.mean, dataset.std: channel %d is normalised with %.3f and %.3f, the initial weights were trained with %.3f and %.3f; "+
+					"set dataset.mean=%s dataset.std=%s", i, want, deviation, mean[i], std[i], list(mean), list(std)))
 			return
 		}
 	}
@@ -167,7 +170,8 @@ func (im *images) openEval(c *config.Config) error {
 		im.joinClasses(c)
 		return nil
 	}
-	im.warn("%s: %s has no split %s, so no kNN accuracy is measured", im.keys.knn, c.Dataset.Path, strings.Join(splits, " or "))
+	im.warn("%s: %s has no split %s, so no kNN accuracy is measured",
+		im.keys.knn, c.Dataset.Path, strings.Join(splits, " or "))
 	return nil
 }
 
@@ -220,7 +224,8 @@ func (im *images) multiCrop(c *config.Config) (data.Transform, error) {
 	}
 	var views []augment.View
 	for _, spec := range viewSpecs(cr) {
-		v := augment.View{ViewSpec: spec, Scale: cr.GlobalCropsScale, Blur: blur[spec.Role], Solarise: []float64{0, a.SolariseProb, 0}}
+		v := augment.View{ViewSpec: spec, Scale: cr.GlobalCropsScale, Blur: blur[spec.Role]}
+		v.Solarise = []float64{0, a.SolariseProb, 0}
 		if spec.Role == data.Local {
 			v.Scale, v.Solarise = cr.LocalCropsScale, nil
 		}

@@ -33,8 +33,10 @@ func TestKNNJoinsClassesByName(t *testing.T) {
 	}{
 		{map[string][]string{"train": {"a", "b", "c"}, "test": {"b", "c"}}, 0,
 			[]string{"raw pixels   100.0", "classes of split train without an image in split test: the class a"}},
-		{map[string][]string{"train": {"\u00d6", "N"}, "test": {"O\u0308", "N"}}, 0, []string{"2 classes, 6 images of split test"}},
-		{map[string][]string{"train": {"a", "b"}, "test": {"a", "b", "z"}}, 0, []string{"that split train lacks count as wrong: the class z"}},
+		{map[string][]string{"train": {"\u00d6", "N"}, "test": {"O\u0308", "N"}}, 0,
+			[]string{"2 classes, 6 images of split test"}},
+		{map[string][]string{"train": {"a", "b"}, "test": {"a", "b", "z"}}, 0,
+			[]string{"that split train lacks count as wrong: the class z"}},
 		{map[string][]string{"train": {"a", "b"}, "val": {"images"}}, 1,
 			[]string{"--split: no kNN accuracy is measured: split val has the class images, split train has a, b, and no class is in both"}},
 	} {
@@ -66,7 +68,8 @@ func TestLayoutIsAskedFor(t *testing.T) {
 	if code != 1 || !strings.Contains(errOut, "dataset.layout: ") {
 		t.Errorf("train: code %d: %s", code, errOut)
 	}
-	code, errOut = trainOn(t, t.TempDir(), root, "evaluation.knn=false", "dataset.layout=splits", "train.global_batch_size=3")
+	code, errOut = trainOn(t, t.TempDir(), root, "evaluation.knn=false", "dataset.layout=splits",
+		"train.global_batch_size=3")
 	if code != 0 || !strings.Contains(errOut, "no classes, 3 images of split train, splits: train; left out: 6 beside the split folders") {
 		t.Errorf("train: code %d: %s", code, errOut)
 	}
