@@ -67,7 +67,7 @@ func (m *maker) layerScale(c ViTConfig, name string, depth int) *Weight {
 	return w
 }
 
-// branchInput is what one residual branch needs beside the tokens.
+// branchInput is the input of one residual branch besides the tokens.
 type branchInput struct {
 	seqs  kernels.Sequences
 	rope  ropeTable
@@ -77,10 +77,10 @@ type branchInput struct {
 	skip  bool // no crop takes the branch; pick is all rows
 }
 
-// blockInput is what a block needs beside the tokens.
+// blockInput is the input of a block besides the tokens.
 type blockInput struct {
 	attn, mlp branchInput
-	rows      *autograd.RowMap // the only rows wanted of the result (last block), or nil
+	rows      *autograd.RowMap // in the last block the only rows that are needed of the result, or nil for all
 	draw      Draw
 	queries   *tensor.Tensor
 	probs     *tensor.Tensor
@@ -95,13 +95,13 @@ func (b *Block) forward(t *autograd.Tape, x *autograd.Var, in blockInput) *autog
 			return b.attend(t, x, in, e)
 		})
 		x2 := b.branch(t, x1, in.mlp, func(x *autograd.Var, e Epilogue) *autograd.Var {
-			return b.feed(t, x, in.draw, e)
+			return b.mlp(t, x, in.draw, e)
 		})
 		t.Release(x1)
 		return x2
 	}
 	x1 := b.attend(t, x, in, Epilogue{Residual: x, RowScale: in.attn.scale})
-	x2 := b.feed(t, x1, in.draw, Epilogue{Residual: x1, RowScale: in.mlp.scale})
+	x2 := b.mlp(t, x1, in.draw, Epilogue{Residual: x1, RowScale: in.mlp.scale})
 	t.Release(x1)
 	return x2
 }
@@ -141,7 +141,7 @@ func (b *Block) attend(t *autograd.Tape, x *autograd.Var, in blockInput, e Epilo
 		t.Release(a)
 		return out
 	}
-	// From here on nothing mixes tokens: the rows nobody reads need not go further.
+	// Nothing behind this point mixes tokens, so that only the rows that are read go on.
 	few, res := t.Gather(a, *in.rows), t.Gather(x, *in.rows)
 	t.Release(a)
 	e.Residual = res
@@ -151,8 +151,8 @@ func (b *Block) attend(t *autograd.Tape, x *autograd.Var, in blockInput, e Epilo
 	return out
 }
 
-// feed is the MLP branch with its residual epilogue e.
-func (b *Block) feed(t *autograd.Tape, x *autograd.Var, draw Draw, e Epilogue) *autograd.Var {
+// mlp is the MLP branch with its residual epilogue e.
+func (b *Block) mlp(t *autograd.Tape, x *autograd.Var, draw Draw, e Epilogue) *autograd.Var {
 	y := b.Norm2.Forward(t, x)
 	var h *autograd.Var
 	switch {

@@ -11,17 +11,18 @@ import (
 // Builder makes models on one device.
 type Builder struct {
 	Backend kernels.Backend
-	// DType is the working type: f32, bf16 (then matrices have an f32 master copy), or f64 in the oracle.
+	// DType is the working type, the element type that the model computes in: f32, bf16 (matrices then have an f32
+	// master copy), or f64 in the oracle.
 	DType tensor.DType
-	// Train gives parameters that are not frozen gradients. A teacher or an inference model needs none.
+	// Train allocates gradients for the parameters that are not frozen. A teacher or an inference model needs none.
 	Train bool
-	// Stored gives the memory of a matrix that exists already, such as the view of a weight file, by the parameter's
-	// name: a tensor of the working type and of the right length on the backend's device. nil has it allocated. A
-	// model that is trained, or whose working type needs master copies, does not ask.
+	// Stored returns the memory of a matrix that exists already, such as the view of a weight file, by the parameter's
+	// name: a tensor of the working type and of the right length on the backend's device. Where it returns nil, the
+	// matrix is allocated. It is not called for a model that is trained or whose working type needs master copies.
 	Stored func(name string) *tensor.Tensor
 }
 
-// stored is the tensor that a parameter lies in already, or nil.
+// stored returns the existing memory of a parameter, or nil.
 func (b Builder) stored(name string) *tensor.Tensor {
 	if b.Stored == nil || b.Train || b.DType == tensor.BF16 {
 		return nil
@@ -43,7 +44,7 @@ func (b Builder) registry() *Params {
 	return ps
 }
 
-// done gives the parameters their gradients, or returns the error that stopped the making of what.
+// done allocates the gradients, or returns the first error of the maker. what names the module that was made.
 func (m *maker) done(what string) error {
 	if m.err == nil {
 		m.err = m.params.refresh()
@@ -61,8 +62,8 @@ type maker struct {
 	err    error
 }
 
-// weight allocates a matrix, or, for one dimension, a vector. A bf16 model computes with bf16 matrices; vectors
-// (biases, norms, LayerScale) stay f32, and so do gradients.
+// weight allocates a matrix or a vector. A bf16 model computes with bf16 matrices; vectors (biases, norms, LayerScale)
+// and gradients are f32.
 func (m *maker) weight(shape ...int) *Weight {
 	if m.err != nil {
 		return &Weight{Var: autograd.NewParam(nil, nil)}
@@ -82,7 +83,7 @@ func (m *maker) weight(shape ...int) *Weight {
 	return &Weight{Var: autograd.NewParam(value, nil), Master: master}
 }
 
-// matrix is weight for one that may be stored already.
+// matrix allocates a matrix unless it is stored already.
 func (m *maker) matrix(name string, rows, cols int) *Weight {
 	if t := m.stored(name); t != nil && m.err == nil {
 		return m.over(t.Reshape(rows, cols))
@@ -90,7 +91,7 @@ func (m *maker) matrix(name string, rows, cols int) *Weight {
 	return m.weight(rows, cols)
 }
 
-// over makes a weight of memory that exists.
+// over makes a weight of existing memory.
 func (m *maker) over(t *tensor.Tensor) *Weight {
 	return &Weight{Var: autograd.NewParam(t, nil), Master: t}
 }
@@ -103,7 +104,7 @@ func (m *maker) alloc(dtype tensor.DType, shape []int) *tensor.Tensor {
 	return t
 }
 
-// param registers a parameter that fills rows lo to hi of w.
+// param registers a parameter that consists of rows lo to hi of w.
 func (m *maker) param(w *Weight, lo, hi int, p Param) *Param {
 	if m.err != nil {
 		return nil
@@ -112,7 +113,7 @@ func (m *maker) param(w *Weight, lo, hi int, p Param) *Param {
 	return m.params.add(&p)
 }
 
-// whole registers a parameter that is all of w.
+// whole registers a parameter that consists of all rows of w.
 func (m *maker) whole(w *Weight, p Param) {
 	if m.err != nil {
 		return

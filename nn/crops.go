@@ -13,16 +13,16 @@ type Group struct {
 	Images *tensor.Tensor // f32 [B, C, H, W] on the backend's device
 	// Mask marks the patches that the mask token replaces, B·gh·gw in row-major order; nil for none.
 	Mask []bool
-	// Keys name the crops to the random streams of drop path, so that a crop draws the same wherever it lies in
-	// a batch. nil counts the crops of the forward pass from 0.
+	// Keys are the keys of the crops in the random streams of drop path, so that a crop draws the same numbers
+	// wherever it is in a batch. nil numbers the crops of the forward pass from 0.
 	Keys []uint32
-	// Whole lists the keys of all crops of the training step that this group is a part of, in any order, Keys among them.
-	// Drop path by subset chooses among these, so that the parts of a step together keep the crops that one pass over all
-	// of them would. nil when the group is all there is.
+	// Whole lists the keys of all crops of the training step that this group is a part of, in any order and including
+	// Keys. Drop path by subset chooses among these crops, so that the parts of a step together keep the same crops as
+	// one pass over all of them. nil means that the group is the whole step.
 	Whole []uint32
 }
 
-// GroupLayout is where one group lies in the packed token matrix.
+// GroupLayout is the position of one group in the packed token matrix.
 type GroupLayout struct {
 	Batch         int
 	Height, Width int // pixels
@@ -33,11 +33,11 @@ type GroupLayout struct {
 	table         int // first row of this grid in the position table of the pass
 }
 
-// Patches is the number of patches of one crop.
+// Patches returns the number of patches of one crop.
 func (g GroupLayout) Patches() int { return g.GridH * g.GridW }
 
-// Layout says where the tokens of a forward pass lie: crop after crop, each [CLS, registers, patches row by row].
-// It depends on the shapes of the groups alone and is made once for each combination of shapes.
+// Layout describes the packed token matrix of a forward pass: crop after crop, each [CLS, registers, patches row by
+// row]. It depends on the shapes of the groups alone and is made once for each combination of shapes.
 type Layout struct {
 	Groups  []GroupLayout
 	Prefix  int // tokens before the patches of a crop: CLS and registers
@@ -62,17 +62,17 @@ type Layout struct {
 	ropeRows           int
 }
 
-// CLSRows lists the rows of the CLS tokens, in crop order. It is the same slice at every call: handed to
-// Options.Rows it is recognised, and costs nothing to look up. The caller must not change it.
+// CLSRows lists the rows of the CLS tokens, in crop order. It returns the same slice at every call, which Options.Rows
+// recognises, so that no index tables have to be made. The caller must not change it.
 func (l *Layout) CLSRows() []int32 { return l.cls }
 
-// Row is the row of patch p (counted row by row) of crop i of group g.
+// Row returns the row of patch p (counted row by row) of crop i of group g.
 func (l *Layout) Row(g, i, p int) int32 {
 	q := l.Groups[g]
 	return int32(q.FirstToken + i*(l.Prefix+q.Patches()) + l.Prefix + p)
 }
 
-// CLSRow is the row of the CLS token of crop i of group g.
+// CLSRow returns the row of the CLS token of crop i of group g.
 func (l *Layout) CLSRow(g, i int) int32 {
 	q := l.Groups[g]
 	return int32(q.FirstToken + i*(l.Prefix+q.Patches()))
@@ -106,7 +106,8 @@ func (l *Layout) matches(groups []Group) bool {
 // layoutCache is the number of layouts a model keeps; a run uses two or three.
 const layoutCache = 16
 
-// Layout finds or makes the layout of these groups. The error names the group whose images do not fit the model.
+// Layout returns the layout of the groups, from a cache where it can. The error names the group whose images do not
+// fit the model.
 func (v *ViT) Layout(groups []Group) (*Layout, error) {
 	for _, l := range v.layouts {
 		if l.matches(groups) {
@@ -144,7 +145,7 @@ func (v *ViT) Layout(groups []Group) (*Layout, error) {
 	return l, nil
 }
 
-// fillLayout works out the index tables and puts them on the device.
+// fillLayout computes the index tables and uploads them.
 func (v *ViT) fillLayout(l *Layout) error {
 	l.table = v.placeGrids(l)
 	l.patchOf = make([]int32, 0, l.Tokens)
@@ -191,8 +192,8 @@ func (v *ViT) fillLayout(l *Layout) error {
 	return up.err
 }
 
-// placeGrids gives every distinct grid its rows in the table of added rows, behind CLS and registers, and
-// returns the number of rows.
+// placeGrids assigns every distinct grid its rows in the table of added rows, behind CLS and registers, and returns
+// the number of rows of the table.
 func (v *ViT) placeGrids(l *Layout) int {
 	rows := l.Prefix
 	if v.Pos == nil {
@@ -236,7 +237,7 @@ func invert(index []int32, rows int) (starts, list []int32) {
 	return starts, list
 }
 
-// uploader copies tables to memory that lives as long as the model.
+// uploader copies tables to device memory that lives as long as the model. It keeps the first error.
 type uploader struct {
 	v   *ViT
 	err error

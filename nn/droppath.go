@@ -8,7 +8,8 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// dropPurpose keeps drop path apart from other streams of the seed; the branch number is added.
+// dropPurpose separates the random streams of drop path from other streams of the seed. The branch number is added to
+// it.
 const dropPurpose = 0x01_00_01_00
 
 // rate is the drop probability of block i.
@@ -22,8 +23,8 @@ func (c DropPathConfig) rate(i, depth int) float64 {
 	return c.Rate * float64(i) / float64(depth-1)
 }
 
-// passInputs is what the blocks of one forward pass need beside the tokens. All of it is put on the device before
-// the first block, so that a pass on an accelerator does not stop to wait for copies.
+// passInputs holds the inputs of all blocks of one forward pass besides the tokens. All of them are uploaded before
+// the first block, so that a pass on an accelerator does not wait for copies.
 type passInputs struct {
 	v       *ViT
 	t       *autograd.Tape
@@ -58,7 +59,7 @@ func (v *ViT) blockInputs(t *autograd.Tape, l *Layout, groups []Group, o Options
 	return in
 }
 
-// fill makes the inputs of all blocks. The drop-path factors of all of them are copied at once.
+// fill makes the inputs of all blocks. The drop-path factors of all blocks are uploaded in one copy.
 func (in *passInputs) fill() {
 	s := &in.v.scratch
 	in.blocks = s.blocks[:0]
@@ -99,7 +100,7 @@ func (in *passInputs) fill() {
 	}
 }
 
-// rowMap turns a list of rows into its index tables.
+// rowMap returns the index tables of a list of rows.
 func (v *ViT) rowMap(t *autograd.Tape, l *Layout, rows []int32) *autograd.RowMap {
 	if len(rows) > 0 && &rows[0] == &l.cls[0] && len(rows) == len(l.cls) {
 		return &l.clsRows
@@ -163,7 +164,8 @@ func (in *passInputs) dropScales(branch int, p float64, rows []int32) {
 	}
 }
 
-// own turns positions in the list of a step's keys into the positions that group gi has of these crops.
+// own converts positions in the list of the whole step's keys to the positions of the same crops in group gi. Crops of
+// other parts of the step are left out.
 func (in *passInputs) own(gi int, picked []int) []int {
 	at := make(map[uint32]int, in.l.Groups[gi].Batch)
 	for i := range in.l.Groups[gi].Batch {
@@ -178,8 +180,8 @@ func (in *passInputs) own(gi int, picked []int) []int {
 	return out
 }
 
-// subset draws the crops of every group that a branch runs on: max(int(B·(1-p)), 1) of the B of the step, in their
-// order. There may be none of a part of a step.
+// subset draws the crops of every group that a branch runs on: max(int(B·(1-p)), 1) of the B crops of the step, in
+// their order. A part of a step may have none of them.
 func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bool) {
 	l, s := in.l, &in.v.scratch
 	s.rows, s.scales, s.index, s.starts = s.rows[:0], s.scales[:0], s.index[:0], s.starts[:0]

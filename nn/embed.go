@@ -6,8 +6,8 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// embed makes the packed token matrix: patch embeddings (or the mask token in their place) plus one row of a
-// small table for every token, which holds CLS with its position, the registers, and the positions of each grid.
+// embed returns the packed token matrix. A token is its patch embedding, or the mask token in its place, plus one row
+// of a small table that holds CLS with its position, the registers, and the positions of each grid.
 func (v *ViT) embed(t *autograd.Tape, l *Layout, groups []Group) *autograd.Var {
 	masks := v.masks(t, l, groups)
 	p := v.Config.PatchSize
@@ -62,8 +62,8 @@ func varOf(w *Weight) *autograd.Var {
 	return w.Var
 }
 
-// addTable computes the rows that are added to every crop. It is f32 even in a bf16 model: positions are
-// interpolated in full precision.
+// addTable computes the table of rows that embed adds to the tokens. It is f32 even in a bf16 model, so that positions
+// are interpolated in full precision.
 func (v *ViT) addTable(t *autograd.Tape, l *Layout) *tensor.Tensor {
 	b, d := v.backend, v.Config.Dim
 	table := t.A.New(v.CLS.Master.DType(), l.table, d)
@@ -90,8 +90,8 @@ func (v *ViT) addTable(t *autograd.Tape, l *Layout) *tensor.Tensor {
 	return table
 }
 
-// addTableBackward sums dx over the tokens of each table row and carries the sums to CLS, registers and, through
-// the transposed resampling, the position table.
+// addTableBackward sums dx over the tokens of each table row and adds the sums to the gradients of CLS, the registers
+// and, through the transposed resampling matrix, the position table.
 func (v *ViT) addTableBackward(t *autograd.Tape, l *Layout, dx *tensor.Tensor) {
 	if !v.CLS.NeedsGrad() && !varOf(v.Registers).NeedsGrad() && !varOf(v.Pos).NeedsGrad() {
 		return
@@ -99,7 +99,7 @@ func (v *ViT) addTableBackward(t *autograd.Tape, l *Layout, dx *tensor.Tensor) {
 	b, d := v.backend, v.Config.Dim
 	sums := t.A.New(v.CLS.Master.DType(), l.table, d)
 	b.ScatterRows(sums, dx, l.addStarts, l.addRows, false)
-	give := func(dst, src *tensor.Tensor, acc bool) {
+	addTo := func(dst, src *tensor.Tensor, acc bool) {
 		if acc {
 			b.Axpy(dst, 1, src)
 			return
@@ -108,22 +108,22 @@ func (v *ViT) addTableBackward(t *autograd.Tape, l *Layout, dx *tensor.Tensor) {
 	}
 	if v.CLS.NeedsGrad() {
 		g, acc := t.Into(v.CLS.Var)
-		give(g, sums.Rows(0, 1), acc)
+		addTo(g, sums.Rows(0, 1), acc)
 	}
 	if n := v.Config.Registers; n > 0 && v.Registers.NeedsGrad() {
 		g, acc := t.Into(v.Registers.Var)
-		give(g, sums.Rows(1, 1+n), acc)
+		addTo(g, sums.Rows(1, 1+n), acc)
 	}
 	if varOf(v.Pos).NeedsGrad() {
 		g, acc := t.Into(v.Pos.Var)
 		if !v.Config.NoEmbedClass {
-			give(g.Rows(0, 1), sums.Rows(0, 1), acc)
+			addTo(g.Rows(0, 1), sums.Rows(0, 1), acc)
 			g = g.Rows(1, g.Dim(0))
 		}
 		v.eachGrid(l, func(rows, n int, lo int, r *tensor.Tensor) {
 			src, add := sums.Rows(lo, lo+rows), acc || n > 0
 			if r == nil {
-				give(g, src, add)
+				addTo(g, src, add)
 				return
 			}
 			b.Gemm(kernels.Gemm{M: g.Dim(0), N: d, K: rows, Out: g, A: r, TransA: true, B: src, Accumulate: add})
@@ -132,8 +132,8 @@ func (v *ViT) addTableBackward(t *autograd.Tape, l *Layout, dx *tensor.Tensor) {
 	t.A.Free(sums)
 }
 
-// eachGrid calls fn once for every distinct grid of the layout: its number of patches, its running number, its
-// first row in the table, and its resampling matrix (nil where the trained grid is used as it is).
+// eachGrid calls fn once for every distinct grid of the layout, with its number of patches, its number n from 0, its
+// first row lo in the table, and its resampling matrix r, which is nil for the trained grid.
 func (v *ViT) eachGrid(l *Layout, fn func(rows, n, lo int, r *tensor.Tensor)) {
 	n, next := 0, l.Prefix
 	for i := range l.Groups {

@@ -23,7 +23,7 @@ type HeadConfig struct {
 	FreezeGain bool
 	// Depth is the layer-decay id of the head's parameters: the trunk's depth + 1.
 	Depth int
-	// Prefix is put before parameter names, for example "dino_head.".
+	// Prefix comes before the names of the parameters, for example "dino_head.".
 	Prefix string
 }
 
@@ -87,7 +87,7 @@ func (b Builder) NewHead(c HeadConfig) (*Head, error) {
 	return h, nil
 }
 
-// Bottleneck is the MLP's output before normalisation: [R, bottleneck].
+// Bottleneck returns the output of the MLP before normalisation, [R, bottleneck].
 func (h *Head) Bottleneck(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 	in := x
 	for i, l := range h.MLP {
@@ -104,7 +104,7 @@ func (h *Head) Bottleneck(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 	return x
 }
 
-// Features is the normalised bottleneck, [R, bottleneck]: everything before the prototypes.
+// Features returns the normalised bottleneck, [R, bottleneck], the input of the prototype layer.
 func (h *Head) Features(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 	z := h.Bottleneck(t, x)
 	y := t.L2Normalize(z, normEps)
@@ -112,9 +112,9 @@ func (h *Head) Features(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 	return y
 }
 
-// Prototypes is the weight [K, bottleneck] of the last layer: logits are features·weightᵀ. With weight norm it
-// is computed once for each pass and its gradient flows on to direction and gain. A loss may form the logits in
-// chunks of rows and add each chunk's gradient with Tape.Into.
+// Prototypes returns the weight [K, bottleneck] of the last layer; logits are features·weightᵀ. With weight norm it is
+// computed once in each pass and its gradient goes on to direction and gain. A loss may compute the logits in chunks
+// of rows and add each chunk's gradient with Tape.Into.
 func (h *Head) Prototypes(t *autograd.Tape) *autograd.Var {
 	if h.Gain == nil {
 		return t.Slice(h.Direction.Var, 0, h.Config.Prototypes)
@@ -122,7 +122,7 @@ func (h *Head) Prototypes(t *autograd.Tape) *autograd.Var {
 	return t.WeightNorm(h.Direction.Var, h.Gain.Var)
 }
 
-// Forward is the whole head: logits [R, K].
+// Forward returns the logits [R, K].
 func (h *Head) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 	f, w := h.Features(t, x), h.Prototypes(t)
 	y := t.Linear(autograd.Linear{X: f, W: w})

@@ -22,12 +22,12 @@ type Dist uint8
 // The distributions that the reference implementations use.
 const (
 	Constant    Dist = iota // Scale everywhere
-	TruncNormal             // N(0, Scale²) cut at ±2 (absolute, as the references do)
+	TruncNormal             // N(0, Scale²) truncated at ±2 (absolute, as in the reference implementations)
 	Normal                  // N(0, Scale²)
 	Uniform                 // U(-Scale, Scale)
 )
 
-// initPurpose keeps the streams of initial values apart from all others of the same seed.
+// initPurpose separates the random streams of initial values from other streams of the seed.
 const initPurpose = 0x01_00_00_01
 
 // Init draws initial values for the parameters that match (all of them for a nil match). The values of a

@@ -6,16 +6,16 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// Linear is x·Wᵀ + b. Several linear layers of the file format that read the same input, such as query, key
-// and value, are stacked into one and listed as Parts.
+// Linear computes x·Wᵀ + b. Several linear layers of a Hugging Face file that read the same input, such as query, key
+// and value, are stacked into one Linear and listed as its Parts.
 type Linear struct {
-	// W is [out, in], or nil where the parts lie apart because at least one of them was stored (Builder.Stored); such a
-	// layer computes and is not differentiated.
+	// W is [out, in]. It is nil where the parts have separate memory because at least one of them was stored
+	// (Builder.Stored); such a layer is for inference only.
 	W *Weight
 	B *Weight // [out], or nil
-	// Parts are the modules of the file format that this layer computes, by their rows of W.
+	// Parts are the modules of the file that this layer computes, with their rows of W.
 	Parts []Part
-	// Adapters are the low-rank additions, at most one for each part.
+	// Adapters are the LoRA adapters, at most one for each part.
 	Adapters []*Adapter
 }
 
@@ -27,15 +27,15 @@ type Part struct {
 	bias   *Param // nil without bias
 }
 
-// linearPart describes a part to the maker.
+// linearPart describes a part of a Linear that is to be made.
 type linearPart struct {
 	name string
 	out  int
 	bias bool
 }
 
-// linear makes a stacked linear layer. A bias that some parts lack is a row of zeros that no parameter names.
-// extra carries depth and marks of the parameters.
+// linear makes a stacked linear layer. Where only some parts have a bias, the others' rows of B are zeros that belong
+// to no parameter. extra holds the depth and the marks that all parameters of the layer share.
 func (m *maker) linear(in int, init Init, extra Param, parts ...linearPart) *Linear {
 	l := &Linear{}
 	out, bias, apart := 0, false, make([]*tensor.Tensor, len(parts))
@@ -88,13 +88,13 @@ func (m *maker) linear(in int, init Init, extra Param, parts ...linearPart) *Lin
 	return l
 }
 
-// In is the number of inputs.
+// In returns the number of inputs.
 func (l *Linear) In() int { return l.Parts[0].weight.Weight.Master.Dim(1) }
 
-// rows is the part's rows of the weight's master copy.
+// rows returns the part's rows of the weight's master copy.
 func (p *Part) rows() *tensor.Tensor { return p.weight.Weight.Master.Rows(p.weight.Lo, p.weight.Hi) }
 
-// Epilogue is what a Linear does after the product; see autograd.Linear.
+// Epilogue is what a Linear computes after the product; see autograd.Linear.
 type Epilogue struct {
 	Act      kernels.Activation
 	Residual *autograd.Var
@@ -102,8 +102,8 @@ type Epilogue struct {
 	RowScale *tensor.Tensor
 }
 
-// Forward computes Residual + RowScale·Gamma·Act(x·Wᵀ + b) with the adapters added to the product. draw keys the
-// adapters' dropout; its zero value switches it off.
+// Forward computes Residual + RowScale·Gamma·Act(x·Wᵀ + b) with the adapters added to the product. draw holds the keys
+// of the adapters' dropout; its zero value switches dropout off.
 func (l *Linear) Forward(t *autograd.Tape, x *autograd.Var, e Epilogue, draw Draw) *autograd.Var {
 	if l.W == nil {
 		return l.forwardApart(t, x, e, draw)
@@ -131,7 +131,8 @@ func (l *Linear) Forward(t *autograd.Tape, x *autograd.Var, e Epilogue, draw Dra
 	return h
 }
 
-// forwardApart multiplies part by part into the columns of one output. Layers of several parts have no epilogue.
+// forwardApart computes a layer without W: each part is multiplied into its columns of the output. It supports neither
+// an epilogue nor a gradient.
 func (l *Linear) forwardApart(t *autograd.Tape, x *autograd.Var, e Epilogue, draw Draw) *autograd.Var {
 	if e != (Epilogue{}) || t.Recording(x.NeedsGrad()) {
 		panic("nn: a layer whose parts lie apart has no epilogue and is not differentiated")

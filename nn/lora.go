@@ -39,7 +39,7 @@ type LoRAConfig struct {
 	Gaussian bool
 }
 
-// Adapter is a low-rank addition to one part of a Linear: scale·(x·Aᵀ)·Bᵀ.
+// Adapter is a LoRA adapter on one part of a Linear. It adds scale·(x·Aᵀ)·Bᵀ to the part's output.
 type Adapter struct {
 	Module  string
 	A       *Weight // [r, in]
@@ -54,7 +54,7 @@ type Adapter struct {
 	merged bool
 }
 
-// loraPurpose keeps adapter dropout apart from other streams of the seed.
+// loraPurpose separates the random stream of adapter dropout from other streams of the seed.
 const loraPurpose = 0x01_00_00_05
 
 // MatchModules is PEFT's rule for target_modules: a module matches an entry that it equals or ends with after a
@@ -181,11 +181,11 @@ func (a *Adapter) forward(t *autograd.Tape, x, y, gamma *autograd.Var, rows *ten
 	}
 }
 
-// Merge adds the product to the layer's weights; Forward then skips the adapter. Unmerge takes it back, up to
-// rounding. Both do nothing when it is done already.
+// Merge adds scale·B·A to the layer's weights; Forward then skips the adapter. Unmerge subtracts it again, up to
+// rounding. Merging twice, or unmerging an adapter that is not merged, does nothing.
 func (a *Adapter) Merge(b kernels.Backend) { a.fold(b, true) }
 
-// Unmerge undoes Merge.
+// Unmerge subtracts what Merge added.
 func (a *Adapter) Unmerge(b kernels.Backend) { a.fold(b, false) }
 
 func (a *Adapter) fold(b kernels.Backend, merge bool) {

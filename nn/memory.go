@@ -1,16 +1,16 @@
 package nn
 
-// ActivationBytes counts what a training pass over l keeps for backward, the tokens it returns included, when
-// every parameter trains: what a forward pass leaves in the tape's arena. For every token and block these are
+// ActivationBytes returns the number of bytes that a training pass over l keeps in the tape's arena for the backward
+// pass, including the tokens that it returns, when every parameter is trained. For every token and block these are
 //
 //	6·D   query, key and value, the attention output, and the two sums of the residual
 //	I     the MLP's hidden layer before its activation (2·I when gated)
 //	4+H   mean and reciprocal deviation of both norms, and the softmax denominator of every head
 //	2     drop-path factors, where the block has any
 //
-// elements: the outputs of norms and activations are computed again in backward. The first residual sum, of the
-// embedding, and the pixels of the patches come once. With checkpoints a block keeps its input alone. rows is the
-// number of rows wanted of the last block, negative for all.
+// elements: the outputs of norms and activations are computed again in the backward pass. The first residual sum,
+// which is the embedding, and the pixels of the patches are kept once. With checkpoint a block keeps its input alone.
+// rows is the number of rows that are needed of the last block, negative for all.
 func (v *ViT) ActivationBytes(l *Layout, rows int, checkpoint bool) int64 {
 	c := v.Config
 	d, all := int64(c.Dim), int64(l.Tokens)

@@ -26,7 +26,7 @@ func (f Family) attention() (query, key, value, out string) {
 	return p + "query", p + "key", p + "value", "attention.output.dense"
 }
 
-// mlp names the layers in, stacked when there are two (gate first), and out.
+// mlp returns the names of the MLP's input layers (gate before up where there are two) and of its output layer.
 func (f Family) mlp(gated bool) (in []string, out string) {
 	switch {
 	case f == FamilyDINOv3 && gated:

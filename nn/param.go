@@ -9,18 +9,18 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// Weight is the memory of one or several parameters that the program computes with as one matrix, such as the
-// fused query, key and value. Its Var holds the working copy and the gradient.
+// Weight is the memory of one parameter, or of several that are stacked into one matrix, such as query, key and value.
+// Its Var holds the working copy and the gradient.
 type Weight struct {
 	*autograd.Var
-	// Master is what the optimiser updates: f32 (f64 in the oracle). It is the same tensor as Value unless the
-	// working type is bf16.
+	// Master is the copy that the optimiser updates, in f32 (f64 in the oracle). It is the same tensor as Value unless
+	// the working type is bf16.
 	Master *tensor.Tensor
 
 	gradient *tensor.Buffer // of Grad
 }
 
-// Kind says what a parameter is to the optimiser.
+// Kind says how the optimiser treats a parameter.
 type Kind uint8
 
 // The kinds of parameter.
@@ -39,7 +39,7 @@ var kindNames = [...]string{"matrix", "bias", "norm", "gamma", "token", "positio
 // String is the kind's name in tables.
 func (k Kind) String() string { return kindNames[k] }
 
-// Param is one named parameter: rows Lo to Hi of a Weight, in the shape its file format gives it.
+// Param is one named parameter: rows Lo to Hi of a Weight, in the shape that it has in a Hugging Face file.
 type Param struct {
 	Name   string // as in the Hugging Face file, for example "encoder.layer.0.norm1.weight"
 	Shape  tensor.Shape
@@ -55,16 +55,17 @@ type Param struct {
 	Lo, Hi int
 }
 
-// Value is the master copy, in the file's shape. Writing it must be followed by Params.Sync.
+// Value returns the master copy, in the file's shape. After writing to it, call Params.Sync.
 func (p *Param) Value() *tensor.Tensor { return p.Weight.Master.Rows(p.Lo, p.Hi).Reshape(p.Shape...) }
 
-// Compute is the working copy, in the file's shape; the same memory as Value unless the working type is bf16.
+// Compute returns the working copy, in the file's shape. It is the same memory as Value unless the working type is
+// bf16.
 func (p *Param) Compute() *tensor.Tensor {
 	return p.Weight.Value.Rows(p.Lo, p.Hi).Reshape(p.Shape...)
 }
 
-// Grad is the gradient, in the file's shape; nil while the parameter is frozen, with all of its Weight, and for a
-// model built without gradients.
+// Grad returns the gradient, in the file's shape. It is nil while every parameter of the Weight is frozen, and for a
+// model that was built without gradients.
 func (p *Param) Grad() *tensor.Tensor {
 	if p.Weight.Grad == nil {
 		return nil
@@ -72,7 +73,7 @@ func (p *Param) Grad() *tensor.Tensor {
 	return p.Weight.Grad.Rows(p.Lo, p.Hi).Reshape(p.Shape...)
 }
 
-// Module is the name without its last component: "encoder.layer.0.norm1".
+// Module returns the name without its last component: "encoder.layer.0.norm1".
 func (p *Param) Module() string {
 	if i := strings.LastIndexByte(p.Name, '.'); i >= 0 {
 		return p.Name[:i]
@@ -93,7 +94,7 @@ func (ps *Params) All() []*Param { return ps.list }
 // ByName finds a parameter, or returns nil.
 func (ps *Params) ByName(name string) *Param { return ps.byName[name] }
 
-// Count is the number of elements of all parameters, and of those that are trained.
+// Count returns the number of elements of all parameters, and of those that are trained.
 func (ps *Params) Count() (all, trainable int) {
 	for _, p := range ps.list {
 		n := p.Shape.Len()
@@ -121,8 +122,8 @@ func (ps *Params) add(p *Param) *Param {
 	return p
 }
 
-// Freeze sets Frozen on the parameters that match, clears it on none, and returns how many it froze. A Weight
-// computes no gradient when all its parameters are frozen, and holds no memory for one.
+// Freeze sets Frozen on the parameters that match and returns how many it froze. A Weight whose parameters are all
+// frozen computes no gradient and holds no memory for one.
 func (ps *Params) Freeze(match func(*Param) bool) int { return ps.setFrozen(match, true) }
 
 // Unfreeze clears Frozen on the parameters that match and returns how many changed. It panics with
@@ -143,7 +144,7 @@ func (ps *Params) setFrozen(match func(*Param) bool, frozen bool) int {
 	return n
 }
 
-// refresh gives every Weight that is trained its gradient memory, and takes it from the others. The error is a
+// refresh allocates the gradient of every Weight that is trained and frees those of the others. The error is a
 // *tensor.OutOfMemory.
 func (ps *Params) refresh() error {
 	if ps.alloc == nil {
@@ -187,7 +188,7 @@ func (w *Weight) freeGrad(alloc tensor.Allocator) {
 	w.gradient = nil
 }
 
-// ZeroGrad forgets all gradients; the next contribution to each overwrites. No memory is touched.
+// ZeroGrad discards all gradients: the next contribution to each overwrites it. No memory is written.
 func (ps *Params) ZeroGrad() {
 	for _, p := range ps.list {
 		p.Weight.ZeroGrad()
@@ -204,7 +205,8 @@ func (ps *Params) FillMissing(b kernels.Backend) {
 	}
 }
 
-// Sync rounds the master copies to the working type after they were written from outside (loading, init).
+// Sync rounds the master copies to the working type. It is needed after something other than the optimiser has written
+// them, such as a loader.
 func (ps *Params) Sync(b kernels.Backend) {
 	for _, p := range ps.list {
 		if p.Weight.Master != p.Weight.Value && p.Shape.Len() > 0 {
@@ -213,8 +215,8 @@ func (ps *Params) Sync(b kernels.Backend) {
 	}
 }
 
-// CopyFrom makes every parameter an exact copy of the one of the same name: how a teacher starts. It reports the
-// first name that is missing or has another shape.
+// CopyFrom copies every parameter from the one of the same name in src, as a teacher starts. The error names the first
+// parameter that src lacks or has in another shape.
 func (ps *Params) CopyFrom(b kernels.Backend, src *Params) error {
 	for _, p := range ps.list {
 		q := src.byName[p.Name]

@@ -13,8 +13,8 @@ type gridKey struct {
 	square bool
 }
 
-// resample is the matrix [gh·gw, M·M] that turns the trained grid of positions into this group's, or nil where
-// the trained grid fits. It is made once for each grid.
+// resample returns the matrix [gh·gw, M·M] that resamples the trained grid of positions to the grid of a group, or nil
+// for the trained grid itself. It is made once for each grid.
 func (v *ViT) resample(q *GroupLayout) *tensor.Tensor {
 	m := v.Config.Grid()
 	key := gridKey{q.GridH, q.GridW, q.Height == q.Width}
@@ -107,7 +107,8 @@ func outer[T float](x T) T {
 	return ((a*x-5*a)*x+8*a)*x - 4*a
 }
 
-// antialiasWeights widens the kernel (A = -0.5) when shrinking and cuts it at the border, weights normalised.
+// antialiasWeights fills w with normalised cubic weights (A = -0.5). The kernel is widened when the grid shrinks and
+// truncated at the border.
 func antialiasWeights[T float](w []T, m, g int) {
 	if m == g {
 		for i := 0; i < m; i++ {

@@ -13,10 +13,10 @@ type ropeTable struct {
 	cos, sin *tensor.Tensor
 }
 
-// ropePurpose keeps the coordinate draws apart from other streams of the seed.
+// ropePurpose separates the random streams of coordinates from other streams of the seed.
 const ropePurpose = 0x01_00_00_03
 
-// rope is the table without augmentation, made once for each layout.
+// rope returns the table without augmentation. It is made once for each layout.
 func (v *ViT) rope(l *Layout) ropeTable {
 	if r, ok := v.ropes[l]; ok {
 		return r
@@ -38,7 +38,7 @@ func (v *ViT) rope(l *Layout) ropeTable {
 	return r
 }
 
-// randomRope draws the coordinates of one training pass (block < 0) or block anew.
+// randomRope returns a table with random coordinates: those of a training pass, for block < 0, or of one block.
 func (v *ViT) randomRope(t *autograd.Tape, l *Layout, d Draw, block int) ropeTable {
 	v.fillRope(l, func(group int) *tensor.Rand {
 		return tensor.NewRand(d.Seed, d.Step, uint32(block+1)<<16|uint32(group), ropePurpose)
@@ -74,9 +74,9 @@ func (c RoPEConfig) augments() bool {
 	return c.Theta > 0 && (c.Shift > 0 || c.Jitter > 1 || c.Rescale > 1)
 }
 
-// fillRope computes cos and sin of the angles 2π·coordinate/period into the scratch. Coordinates run over
-// (-1, 1) on each axis, the row first; the first half of the angles is for rows, the second for columns. random
-// gives the stream of a group, nil for no augmentation.
+// fillRope computes cos and sin of the angles 2π·coordinate/period into the scratch. Coordinates are in (-1, 1) on
+// each axis. The first half of a token's angles is for its row, the second for its column. random returns the random
+// stream of a group; it is nil for no augmentation.
 func (v *ViT) fillRope(l *Layout, random func(group int) *tensor.Rand) {
 	s := &v.scratch
 	s.cos, s.sin = s.cos[:0], s.sin[:0]

@@ -87,46 +87,45 @@ func (b Builder) NewViT(c ViTConfig) (*ViT, error) {
 	return v, nil
 }
 
-// Options says what a forward pass is for.
+// Options selects what a forward pass computes.
 type Options struct {
-	// Rows lists the rows of the packed matrix that will be read, each once; nil for all. Work that only
-	// other rows need is skipped, with the same result for these.
+	// Rows lists the rows of the packed matrix that are needed of the result, each once; nil for all. Work that only
+	// other rows need is skipped. The listed rows have the same values either way.
 	Rows []int32
-	// Draw switches drop path, rotary augmentation and adapter dropout on, and keys them.
+	// Draw switches drop path, rotary augmentation and adapter dropout on, and holds the keys of their random streams.
 	Draw Draw
 	// Checkpoint keeps only the input of every block and computes the block again in the backward pass.
 	Checkpoint bool
-	// Hidden asks for the embedding and the output of every block, before the final norm.
+	// Hidden requests the embedding and the output of every block, before the final norm.
 	Hidden bool
-	// Attention asks for softmax rows.
+	// Attention requests attention probabilities.
 	Attention *AttentionRequest
 }
 
-// AttentionRequest asks for the attention probabilities of some query tokens in some blocks.
+// AttentionRequest selects the query tokens and the blocks whose attention probabilities are computed.
 type AttentionRequest struct {
 	Blocks  []int
 	Queries []int32 // rows of the packed matrix
 }
 
-// Draw keys the random draws of a training pass. The zero value draws nothing: evaluation.
+// Draw holds the keys of a training pass's random streams. The zero value draws nothing, as in evaluation.
 type Draw struct {
 	Train bool
 	Seed  uint64
 	Step  uint32
-	// Part numbers the parts of a training step, which draw adapter dropout apart from each other. Drop path goes by the
-	// keys of crops, and rotary augmentation is the same for all parts.
+	// Part is the number of this part of a training step. Each part draws its own adapter dropout. Drop path depends
+	// on the keys of crops instead, and rotary augmentation is the same for all parts.
 	Part uint32
 }
 
 // Output is the result of a forward pass.
 type Output struct {
 	Layout *Layout
-	// Tokens is the final norm of the rows asked for: [len(Rows), D], or [T, D].
+	// Tokens is the final norm of the rows in Options.Rows, [len(Rows), D], or of all rows, [T, D].
 	Tokens *autograd.Var
-	// Hidden holds depth+1 matrices [T, D] when asked for.
+	// Hidden holds depth+1 matrices [T, D] if Options.Hidden is set.
 	Hidden []*autograd.Var
-	// Attention holds [Q, heads, MaxLen] for every block asked for, in the order of the request. It lies in the
-	// tape's arena.
+	// Attention holds [Q, heads, MaxLen] for every block of the request, in its order, in the tape's arena.
 	Attention []*tensor.Tensor
 }
 
@@ -185,12 +184,12 @@ func (v *ViT) Forward(t *autograd.Tape, l *Layout, groups []Group, o Options) *O
 	return out
 }
 
-// Pool is tanh(dense(cls)) for rows of normalised CLS tokens: the pooler output of vit.
+// Pool returns tanh(dense(cls)) for rows of normalised CLS tokens, the pooler output of vit.
 func (v *ViT) Pool(t *autograd.Tape, cls *autograd.Var) *autograd.Var {
 	return v.Pooler.Forward(t, cls, Epilogue{Act: kernels.Tanh}, Draw{})
 }
 
-// Linears lists every linear layer of the trunk, in order: the layers an adapter can be put on.
+// Linears lists every linear layer of the trunk, in order. These are the layers that can have adapters.
 func (v *ViT) Linears() []*Linear {
 	ls := []*Linear{v.Patch}
 	for _, b := range v.Blocks {

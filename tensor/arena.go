@@ -7,8 +7,8 @@ import (
 )
 
 // Arena holds the activations of one training step. Tensors are allocated from a few large slabs: Free frees one
-// tensor early and Reset frees all. The first step shows how much memory a step needs. Reset then replaces the slabs by
-// one slab in which the same step fits, and later steps allocate nothing from the device. An Arena belongs to one
+// tensor early and Reset frees all. The first step shows how much memory a step needs. Reset then replaces the slabs
+// by one slab in which the same step fits, and later steps allocate nothing from the device. An Arena belongs to one
 // goroutine.
 type Arena struct {
 	// Poison fills host memory with NaN when it is freed, so that a use after free shows.
@@ -27,7 +27,8 @@ type Arena struct {
 	shadow *slab
 	extent int
 	needed int // the extent of the last step that was measured
-	// outgrown counts the steps that needed more than the slab held. Each makes the next slab 1/32 larger than measured.
+	// outgrown counts the steps that needed more than the slab held. Each makes the next slab 1/32 larger than
+	// measured.
 	outgrown int
 }
 
@@ -87,8 +88,8 @@ func (a *Arena) New(dtype DType, shape ...int) *Tensor {
 	return &Tensor{buf: b.slab.buf, off: b.off, n: n, dtype: dtype, shape: append(Shape(nil), s...), block: b}
 }
 
-// Free frees a tensor's memory before the step ends. The tensor and its views must not be used again. Free does nothing
-// for a tensor that did not come from an arena, and panics when a tensor is freed twice.
+// Free frees a tensor's memory before the step ends. The tensor and its views must not be used again. Free does
+// nothing for a tensor that did not come from an arena, and panics when a tensor is freed twice.
 func (a *Arena) Free(t *Tensor) {
 	if t == nil || t.block == nil {
 		return
@@ -150,8 +151,8 @@ func (a *Arena) Reset() {
 	}
 }
 
-// Reserve makes an arena hold at least the given number of bytes in one slab, for a caller who knows more than the steps
-// so far have shown. It does not count towards Peak. It panics while tensors are allocated.
+// Reserve makes an arena hold at least the given number of bytes in one slab, for a caller who knows more than the
+// steps so far have shown. It does not count towards Peak. It panics while tensors are allocated.
 func (a *Arena) Reserve(bytes int) {
 	if a.inUse != 0 {
 		panic(fmt.Sprintf("tensor: Reserve on an arena with %d bytes in use", a.inUse))
@@ -199,8 +200,8 @@ func (a *Arena) Reserved() int {
 	return n
 }
 
-// bestFit returns the smallest free block that has room, or nil. The free end of a slab is used last, so that a slab is
-// filled no further than necessary.
+// bestFit returns the smallest free block that has room, or nil. The free end of a slab is used last, so that a slab
+// is filled no further than necessary.
 func bestFit(slabs []*slab, size int) *block {
 	var best *block
 	for _, s := range slabs {

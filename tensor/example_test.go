@@ -35,8 +35,8 @@ func ExampleArena() {
 	// 12288 bytes
 }
 
-// Random numbers are a function of a seed and three numbers, such as the epoch, the image and the view: nothing depends
-// on the order in which they are drawn.
+// Random numbers are a function of a seed and three numbers, such as the epoch, the image and the view: nothing
+// depends on the order in which they are drawn.
 func ExampleNewRand() {
 	draw := func(image uint32) uint64 { return tensor.NewRand(42, 0, image, 1).Uint64() }
 	first, second := draw(7), draw(8)

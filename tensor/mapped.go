@@ -13,8 +13,8 @@ import (
 // which all processes share. Writing to a page makes a private copy of it: neither the file nor another process sees
 // the change.
 //
-// The file must not change while it is mapped. Replacing it by a rename is safe, because the mapping keeps the old file.
-// A write into the file shows in the mapping, and truncating the file removes pages: see GuardMapped.
+// The file must not change while it is mapped. Replacing it by a rename is safe, because the mapping keeps the old
+// file. A write into the file shows in the mapping, and truncating the file removes pages: see GuardMapped.
 type Mapping struct {
 	buf  *Buffer
 	path string

@@ -66,8 +66,8 @@ func toF32(out []float32, from DType, raw []byte) {
 	}
 }
 
-// widenBF16 converts bf16 elements to f32 by appending 16 zero bits, eight elements at a time and two to a store. Half of
-// all published weights are bf16, so that it is worth the trouble.
+// widenBF16 converts bf16 elements to f32 by appending 16 zero bits, eight elements at a time and two to a store. Half
+// of all published weights are bf16, so that it is worth the trouble.
 func widenBF16(out, raw []byte) {
 	out = out[:2*len(raw)]
 	for len(raw) >= 16 && len(out) >= 32 {

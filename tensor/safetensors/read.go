@@ -80,8 +80,8 @@ func ReadTensor(src Source, name string) (*tensor.Tensor, error) {
 }
 
 const (
-	// chunkBytes is the size of a huge page. The system clears a page when it is first touched. A chunk that begins and
-	// ends with the page finds the cleared page in the cache, and no other worker waits for it.
+	// chunkBytes is the size of a huge page. The system clears a page when it is first touched. A chunk that begins
+	// and ends with the page finds the cleared page in the cache, and no other worker waits for it.
 	chunkBytes = 2 << 20
 	// scratchBytes fit the L2 cache together with the converted values.
 	scratchBytes = 256 << 10

@@ -14,8 +14,8 @@ type Viewer interface {
 }
 
 // View returns one tensor as a view of the mapped file, which is valid until Close; see tensor.Mapping. It returns nil
-// where the elements have no in-memory type or are not aligned to their size, and where the system cannot map the file.
-// The tensor must be read then.
+// where the elements have no in-memory type or are not aligned to their size, and where the system cannot map the
+// file. The tensor must be read then.
 func (f *File) View(name string) *tensor.Tensor {
 	t, ok := f.Lookup(name)
 	if !ok || f.disk == nil {
@@ -38,7 +38,8 @@ func (f *File) View(name string) *tensor.Tensor {
 }
 
 // Unchanged returns an error when the size or the modification time of the file differs from when it was opened: what
-// was read through View may then be a mixture. A new file under the same name does not count, because the open one stays.
+// was read through View may then be a mixture. A new file under the same name does not count, because the open one
+// stays.
 func (f *File) Unchanged() error {
 	if f.disk == nil {
 		return nil
