@@ -15,8 +15,8 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-// AdapterNames says which release of transformers an adapter is written for: PEFT looks its tensors up under the
-// names that modules have in memory, and those changed.
+// AdapterNames is the release of transformers that an adapter is written for. PEFT finds modules by their names in
+// memory, which changed between releases.
 type AdapterNames uint8
 
 // The two namings. Both are read.
@@ -113,10 +113,10 @@ const adapterPrefix = "base_model.model."
 // some writers leave in.
 var peftWrappers = strings.NewReplacer(".default.", ".", ".base_layer.", ".", ".modules_to_save.", ".")
 
-// Apply puts the adapter on a model: low-rank layers where the config and the tensors say, the biases that came with
-// it, and the modules that were trained whole. The base weights change where the adapter's start changed them. Every
-// tensor of the file must find its place and every targeted module its tensors; what belongs to a saved module outside
-// the trunk, such as a classifier, is listed as ignored in the report.
+// Apply puts the adapter on a model: it adds LoRA adapters to the modules that the config and the tensors name, and
+// replaces the biases and the whole modules that were trained with them. Base weights that PEFT changed when it
+// created the adapter are changed in the same way. The tensors of the file and the targeted modules must match;
+// tensors of a saved module outside the trunk, such as a classifier, are listed as ignored in the report.
 func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error) {
 	r := &Report{}
 	family := v.Config.Family

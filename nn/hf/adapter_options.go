@@ -19,8 +19,8 @@ const (
 	// StartPiSSA moves the rank-r truncated singular value decomposition of each weight into the adapter (Meng et al.,
 	// "PiSSA", 2024).
 	StartPiSSA
-	// StartOLoRA moves the projection of each weight onto the span of its first r columns into the adapter: the first r
-	// columns and rows of its QR decomposition (Büyükakyüz, "OLoRA", 2024).
+	// StartOLoRA moves the projection of each weight onto the span of its first r columns into the adapter: the first
+	// r columns and rows of its QR decomposition (Büyükakyüz, "OLoRA", 2024).
 	StartOLoRA
 )
 

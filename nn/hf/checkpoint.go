@@ -15,14 +15,14 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-// Checkpoint is a model opened for reading: its config, its image processor, and its tensors under Hugging Face
-// names, whatever they are called in the file. Tensor data is read on demand.
+// Checkpoint is a model that is open for reading: its config, its image processor, and its tensors under Hugging Face
+// names, whatever their names in the file are. Tensor data is read on demand.
 type Checkpoint struct {
 	Path      string
 	Config    *Config
 	Processor *Processor
-	Naming    Naming // how the file names its tensors
-	Prefix    string // what stands before the trunk's names in the file
+	Naming    Naming // the naming of the tensors in the file
+	Prefix    string // what precedes the names of the trunk's tensors in the file, such as "teacher.backbone."
 
 	view    *view
 	closer  io.Closer
@@ -36,14 +36,14 @@ type Checkpoint struct {
 	filled      map[string]string // Hugging Face name to why it has no stored tensor
 }
 
-// OpenOptions says how to read a checkpoint that leaves room for doubt.
+// OpenOptions answers what a checkpoint may leave open.
 type OpenOptions struct {
-	// Branch picks one of several trunks of a training checkpoint by a part of the prefix of its names, or by a word of
-	// such a part: "teacher", "momentum_backbone". The default is the only trunk, or the only teacher.
+	// Branch picks one of several trunks of a training checkpoint by a part of the prefix of its names, or by a word
+	// of such a part: "teacher", "momentum_backbone". The default is the only trunk, or the only teacher.
 	Branch string
 	// Pooler loads the pooler of a vit, which self-supervision does not use.
 	Pooler bool
-	// Heads is the number of attention heads of a file without a config; 0 takes 64 channels for each head.
+	// Heads is the number of attention heads of a file without a config; 0 means one head for 64 channels.
 	Heads int
 	// Interpolation chooses the rule for resampling positions: "size" (transformers), "offset" (Meta's DINO and DINOv2
 	// code) or "antialias" (timm, and models with registers); empty is the rule of the code that names tensors as the
@@ -83,7 +83,7 @@ func Open(path string, opts OpenOptions) (*Checkpoint, error) {
 	return c, nil
 }
 
-// New makes a checkpoint of tensors that are in memory or elsewhere. cfg may be nil; then the tensors tell.
+// New makes a checkpoint of the tensors of any source. Without a cfg the architecture is inferred from the tensors.
 func New(src safetensors.Source, cfg *Config, opts OpenOptions) (*Checkpoint, error) {
 	c := &Checkpoint{closer: io.NopCloser(nil), Config: cfg}
 	return c, c.arrange(src, opts)
@@ -151,7 +151,7 @@ func openWeights(file string) (safetensors.Source, io.Closer, error) {
 // Close releases the files. A model that BuildViews made must not be used afterwards.
 func (c *Checkpoint) Close() error { return c.closer.Close() }
 
-// Unchanged is an error when a weight file was written to since it was opened, as far as its size and time tell.
+// Unchanged returns an error when a weight file has changed since it was opened, as its size and time tell.
 func (c *Checkpoint) Unchanged() error {
 	if s, ok := c.closer.(*safetensors.Set); ok {
 		return s.Unchanged()
@@ -187,7 +187,7 @@ func (c *Checkpoint) open(src safetensors.Source, dir, file string, isDir bool, 
 	return c.openProcessor(dir, together)
 }
 
-// arrange finds the trunk, settles the config and lays the view.
+// arrange finds the trunk, completes the config and maps the stored tensors to Hugging Face names.
 func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 	s, err := findTrunk(src.Tensors(), opts.Branch)
 	f, isPickle := src.(*pth.File)
@@ -239,7 +239,7 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 		}
 		v.Interpolation = nn.Interpolation(i)
 	}
-	c.lay(src, s)
+	c.mapTensors(src, s)
 	for _, t := range s.others {
 		c.sortOut(s, t, "")
 	}
@@ -250,8 +250,8 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 	return nil
 }
 
-// lay builds the view of Hugging Face tensors over the stored ones.
-func (c *Checkpoint) lay(src safetensors.Source, s *survey) {
+// mapTensors builds the view of Hugging Face tensors over the stored ones.
+func (c *Checkpoint) mapTensors(src safetensors.Source, s *survey) {
 	c.view = newView(src)
 	c.from, c.foreign, c.filled = map[string]string{}, map[string]string{}, map[string]string{}
 	used := map[string]bool{}
@@ -267,9 +267,9 @@ func (c *Checkpoint) lay(src safetensors.Source, s *survey) {
 		c.from[l.name] = stored.Name
 		switch {
 		case s.naming != NamingHF && l.name == "embeddings.position_embeddings" && !stored.Shape.Equal(l.shape):
-			c.layPositions(s, l, stored)
+			c.mapPositions(s, l, stored)
 		case s.naming != NamingHF && l.name == "embeddings.register_tokens" && s.registerRows(cfg):
-			c.layRegisters(s, l, stored)
+			c.mapRegisters(s, l, stored)
 		case stored.Shape.Len() == l.shape.Len()*l.parts && (l.parts == 1 || len(stored.Shape) > 0 && stored.Shape[0] == l.shape[0]*l.parts):
 			shape := l.shape
 			if s.naming == NamingHF {
@@ -288,7 +288,7 @@ func (c *Checkpoint) lay(src safetensors.Source, s *survey) {
 	}
 }
 
-// fill stands in for tensors that a naming leaves out because they are constant.
+// fill adds constant tensors that a naming leaves out.
 func (c *Checkpoint) fill(s spec) {
 	switch {
 	case strings.HasSuffix(s.name, "mask_token"):
@@ -303,15 +303,15 @@ func (c *Checkpoint) fill(s spec) {
 	}
 }
 
-// registerRows reports a position table with rows for registers too (Virchow2).
+// registerRows reports whether the position table has rows for registers too, as Virchow2's has.
 func (s *survey) registerRows(cfg nn.ViTConfig) bool {
 	pos := s.shape("pos_embed")
 	return cfg.Registers > 0 && len(pos) == 3 && pos[1] == cfg.Grid()*cfg.Grid()+1+cfg.Registers
 }
 
-// layPositions makes [CLS, patches] rows of a table that has no row for CLS (timm folds it into the token: then
-// the row is zero) or has rows for registers too.
-func (c *Checkpoint) layPositions(s *survey, l link, stored safetensors.Info) {
+// mapPositions makes a table of [CLS, patches] rows from one that has rows for registers too, or no row for CLS. timm
+// adds that row to the CLS token instead, so that it is zero here.
+func (c *Checkpoint) mapPositions(s *survey, l link, stored safetensors.Info) {
 	row := int64(c.Config.Dim) * int64(stored.DType.Bits()) / 8
 	patches := int64(l.shape[1] - 1)
 	switch {
@@ -326,8 +326,8 @@ func (c *Checkpoint) layPositions(s *survey, l link, stored safetensors.Info) {
 	}
 }
 
-// layRegisters adds the registers' rows of the position table to the tokens, which is what the model computes.
-func (c *Checkpoint) layRegisters(s *survey, l link, stored safetensors.Info) {
+// mapRegisters adds the registers' rows of the position table to the register tokens, as the model would.
+func (c *Checkpoint) mapRegisters(s *survey, l link, stored safetensors.Info) {
 	pos, src, dim := s.byName["pos_embed"], c.view.src, c.Config.Dim
 	c.view.addComputed(l.name, l.shape, func() ([]float32, error) {
 		tokens, err := floats(src, stored)

@@ -26,7 +26,8 @@ var ErrConfig = errors.New("model config")
 // Config is a model's config.json.
 type Config struct {
 	nn.ViTConfig
-	// Timm is set when the file is timm's (it names an architecture, and no model_type or that of transformers' wrapper).
+	// Timm is set when the file is timm's (it names an architecture, and no model_type or that of transformers'
+	// wrapper).
 	Timm *TimmConfig
 	// Extra is what the file says beyond the architecture (labels, architectures, …), to be written back unchanged.
 	Extra map[string]json.RawMessage

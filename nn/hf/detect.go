@@ -14,7 +14,8 @@ import (
 
 var errNoTrunk = errors.New("no vision transformer found: there is no tensor cls_token or embeddings.cls_token under any prefix")
 
-// modernise gives Hugging Face tensors the names that published files have, whatever release wrote them.
+// modernise renames Hugging Face tensors to the names in published files, which differ from those that some releases
+// of transformers write.
 func (s *survey) modernise() error {
 	vit := s.has("layers.0.layernorm_before.weight") || s.has("encoder.layer.0.layernorm_before.weight")
 	s.v3 = s.has("layer.0.attention.q_proj.weight") || s.has("model.layer.0.attention.q_proj.weight")
@@ -84,9 +85,9 @@ func (s *survey) first(names ...string) (string, tensor.Shape) {
 	return "", nil
 }
 
-// infer reads the architecture off the tensors. What tensors cannot tell is taken from the published models: heads
-// of 64 channels (128 at width 4096), the family's epsilon, exact GELU. imageSize, if not 0, settles which rows of a
-// position table belong to patches.
+// infer returns the architecture that the tensors' names and shapes imply. What they do not tell is as in the
+// published models: heads of 64 channels (128 at width 4096), the family's epsilon, exact GELU. imageSize, if not 0,
+// tells which rows of a position table belong to patches.
 func (s *survey) infer(imageSize int) (nn.ViTConfig, error) {
 	var c nn.ViTConfig
 	hf := s.naming == NamingHF

@@ -10,8 +10,8 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-// Export gives a checkpoint's tensors the names of another naming: fused query-key-value, Meta's or timm's block
-// names. What the naming has no place for comes back as dropped, with the reason.
+// Export returns a checkpoint's tensors in another naming, such as Meta's with its fused query, key and value. dropped
+// lists the tensors that the naming does not have, with the reason.
 func (c *Checkpoint) Export(naming Naming) (out safetensors.Source, dropped []Item, err error) {
 	cfg := c.Config.ViTConfig
 	if err := exportable(cfg, naming); err != nil {
@@ -25,7 +25,7 @@ func (c *Checkpoint) Export(naming Naming) (out safetensors.Source, dropped []It
 		e := c.view.entries[l.name]
 		switch {
 		case l.foreign == "":
-			dropped = append(dropped, Item{Name: l.name, Why: "the " + string(naming) + " naming has no place for it"})
+			dropped = append(dropped, Item{Name: l.name, Why: "the " + string(naming) + " naming does not have it"})
 			continue
 		case e == nil && l.shape.Len() == 0:
 			continue

@@ -14,15 +14,16 @@ import (
 // Extracted is a LoRA adapter made from the difference of two models.
 type Extracted struct {
 	Tensors []safetensors.Tensor
-	// Lost is, for every adapted module, the share of the squared norm of its difference that the rank cannot hold.
+	// Lost is, for every adapted module, the fraction of the squared norm of its difference that the adapter's rank
+	// leaves out.
 	Lost map[string]float64
-	// Outside lists tensors that differ and that no adapter of this kind can hold.
+	// Outside lists the other tensors that differ, which the adapter does not change.
 	Outside []string
 }
 
-// Extract finds the LoRA adapter that comes nearest to turning base into tuned: for every targeted module the
-// truncated singular value decomposition U·S·Vᵀ of the weights' difference, with B = U·√S and A = √S·Vᵀ (Eckart and
-// Young, 1936). lora_alpha is set to the rank, so that the scale is one.
+// Extract returns the LoRA adapter that approximates the difference of tuned and base best: for every targeted module
+// the truncated singular value decomposition U·S·Vᵀ of the weights' difference, with B = U·√S and A = √S·Vᵀ (Eckart
+// and Young, 1936). lora_alpha is set to the rank, so that the scale is one.
 func Extract(base, tuned *Checkpoint, cfg *AdapterConfig, names AdapterNames) (*Extracted, error) {
 	if base.Config.Family != tuned.Config.Family {
 		return nil, fmt.Errorf("%s is a %s model and %s a %s model", base.Path, base.Config.Family, tuned.Path, tuned.Config.Family)

@@ -112,16 +112,17 @@ func specs(c nn.ViTConfig) []spec {
 	return out
 }
 
-// link says where a Hugging Face tensor lies in a foreign file: it is part of parts equal stretches of rows of one
-// foreign tensor (1 of 1 for most; query, key and value are thirds of a fused tensor).
+// link says where a Hugging Face tensor is in a file of another naming: it is one of several equal parts of the rows
+// of one tensor there. Most are the whole tensor; query, key and value are thirds of a fused one.
 type link struct {
 	spec
-	foreign      string // "" if the naming has no place for the tensor
+	foreign      string // "" if the naming does not have the tensor
 	foreignShape tensor.Shape
 	part, parts  int
 }
 
-// blockNames maps the part of a tensor's name behind the block number. A value "qkv:0" means the first third.
+// metaBlock maps the part of a tensor's name behind the block number to Meta's names. "qkv:0" is the first third of
+// qkv.
 var metaBlock = map[string]string{
 	"norm1": "norm1", "norm2": "norm2", "layernorm_before": "norm1", "layernorm_after": "norm2",
 	"attention.attention.query": "attn.qkv:0", "attention.attention.key": "attn.qkv:1", "attention.attention.value": "attn.qkv:2",
@@ -230,8 +231,8 @@ func replaceIf(to, module string, table map[string]string) string {
 	return to
 }
 
-// ignorable names tensors of foreign files that are read by nobody, with the reason. Keys are exact names or, with
-// a leading dot, suffixes.
+// ignorable lists tensors of other namings that the model does not need, with the reason. Keys are exact names or,
+// with a leading dot, suffixes.
 var ignorable = map[string]string{
 	"rope_embed.periods":       "rotary periods are computed from rope_theta",
 	".qkv.bias_mask":           "the constant mask of the key bias",

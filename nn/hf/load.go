@@ -9,11 +9,11 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-// Allow relaxes strict loading: it accepts weights that lack tensors of the model, that hold tensors the model does not
-// have, or that are NaN or infinite.
+// Allow relaxes strict loading: it accepts weights that lack tensors of the model, that hold tensors the model does
+// not have, or that are NaN or infinite.
 type Allow struct{ Missing, Unexpected, NonFinite bool }
 
-// Report says what loading this checkpoint into its own architecture would do. It reads no tensor data.
+// Report returns what loading this checkpoint into its own architecture would do. It reads no tensor data.
 func (c *Checkpoint) Report() *Report {
 	r := &Report{Ignored: c.ignored, Unexpected: c.unknown, Unsupported: c.unsupported}
 	for _, s := range specs(c.Config.ViTConfig) {
@@ -35,25 +35,25 @@ func (c *Checkpoint) Report() *Report {
 	return r
 }
 
-// Build makes the model, with memory of its own, and loads it. The file is checked against the config before anything
-// is allocated. Parameters that the file lacks, where that is allowed, start as the family's initialisation draws them
-// from seed 0.
+// Build makes the model in memory of its own and loads its weights. The file is checked against the config before
+// anything is allocated. Where the file may lack parameters, these have the family's initial values of seed 0.
 func (c *Checkpoint) Build(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) {
 	return c.build(b, allow, nil)
 }
 
-// viewBytes is the size from which a matrix stays in the file. Below, a copy costs less than the pages it shares.
+// viewBytes is the size from which a matrix stays in the file. A smaller one is copied, which costs less than mapping
+// the pages that it lies in.
 const viewBytes = 64 << 10
 
-// BuildViews is Build for a model that is used and not trained, until the checkpoint is closed. Large matrices that the
-// file holds in the working type stay where they are, as views of the mapped file, if the backend computes on host
-// memory; all else is read as by Build, and the results have the same bits.
+// BuildViews is Build for inference while the checkpoint is open. Large matrices that the file holds in the working
+// type are views of the mapped file, if the backend computes on host memory. All other tensors are read as by Build,
+// and results have the same bits.
 //
 // Views are not looked at, so that a model starts without its file being read. CheckFinite finds the tensor when
 // features turn out not to be finite.
 //
-// The file may be replaced meanwhile, but must not be written to: Unchanged tells, and tensor.GuardMapped makes an
-// error of what else ends the program when the file is cut off.
+// While the checkpoint is open the file may be replaced by a rename, but not be written to. Unchanged reports a write,
+// and tensor.GuardMapped turns the fault of a truncated file into an error.
 func (c *Checkpoint) BuildViews(b nn.Builder, allow Allow) (*nn.ViT, *Report, error) {
 	shown := map[string]bool{}
 	if kernels.OnHost(b.Backend) {
@@ -87,7 +87,7 @@ func (c *Checkpoint) NameNonFinite(err error) error {
 	return err
 }
 
-// build makes the model and loads what is not shown.
+// build makes the model and loads the parameters that are not views. shown lists the views.
 func (c *Checkpoint) build(b nn.Builder, allow Allow, shown map[string]bool) (*nn.ViT, *Report, error) {
 	r := c.Report()
 	if err := r.Err(allow.Missing, allow.Unexpected); err != nil {
@@ -101,12 +101,12 @@ func (c *Checkpoint) build(b nn.Builder, allow Allow, shown map[string]bool) (*n
 	return v, r, err
 }
 
-// Load fills the parameters of a model from the checkpoint. Parameters of adapters and heads are left alone.
+// Load reads the parameters of a model from the checkpoint. It leaves parameters of adapters and heads unchanged.
 func (c *Checkpoint) Load(ps *nn.Params, b kernels.Backend, allow Allow) (*Report, error) {
 	return c.load(ps, b, allow, nil)
 }
 
-// load is Load without the parameters that are shown.
+// load is Load without the parameters in shown, which are views.
 func (c *Checkpoint) load(ps *nn.Params, b kernels.Backend, allow Allow, shown map[string]bool) (*Report, error) {
 	r := c.Report()
 	if err := r.Err(allow.Missing, allow.Unexpected); err != nil {
@@ -140,11 +140,11 @@ func (c *Checkpoint) load(ps *nn.Params, b kernels.Backend, allow Allow, shown m
 	return r, nil
 }
 
-// stagingBytes bounds the host memory that parameters pass through on their way to an accelerator.
+// stagingBytes bounds the host memory that parameters are read into before they are uploaded to an accelerator.
 const stagingBytes = 64 << 20
 
-// readParams reads straight into parameters that lie in host memory; others go through a bounded staging area. Values
-// that are not finite are an error that names the tensor, unless nonFinite allows them.
+// readParams reads parameters in host memory directly and uploads others from a bounded staging area. Values that are
+// not finite are an error that names the tensor, unless nonFinite allows them.
 func readParams(src safetensors.Source, b kernels.Backend, params []*nn.Param, nonFinite bool) error {
 	read := safetensors.ReadFinite
 	if nonFinite {

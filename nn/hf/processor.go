@@ -62,8 +62,8 @@ type Processor struct {
 	// transforms do, which timm and Meta's repositories use. transformers rounds it down. It is not written, as
 	// preprocessor_config.json has no word for it.
 	RoundCrop bool
-	// File is the file that describes the preprocessing; empty where there is none. Assumed then says what it was taken to
-	// be and why.
+	// File is the file that describes the preprocessing; empty where there is none. Assumed then says what it was
+	// taken to be and why.
 	File, Assumed string
 	Extra         map[string]json.RawMessage
 }

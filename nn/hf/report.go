@@ -19,7 +19,7 @@ type Item struct {
 	InTrunk bool // the name belongs to a trunk, so that ignoring the tensor could change features
 }
 
-// Report says what became of every tensor of a file and of a model.
+// Report lists what became of every tensor of a file and of a model.
 type Report struct {
 	Loaded      []Item
 	Initialised []Item // in the model, not in the file, and that is expected
@@ -101,7 +101,7 @@ func (r *Report) Print(w io.Writer) {
 	section("unsupported", r.Unsupported)
 }
 
-// Summary is the report in one line.
+// Summary returns the report's numbers in one line.
 func (r *Report) Summary() string {
 	s := fmt.Sprintf("%d tensors loaded, %d initialised, %d ignored", len(r.Loaded), len(r.Initialised), len(r.Ignored))
 	if n := len(r.Missing); n > 0 {

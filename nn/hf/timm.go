@@ -107,8 +107,8 @@ func (t *TimmConfig) complete(v *nn.ViTConfig) error {
 	return nil
 }
 
-// Processor turns pretrained_cfg into the image processor timm would build: resize the short side, or with the crop mode
-// squash both sides, to floor(size/crop_pct), centre crop, normalise.
+// Processor turns pretrained_cfg into the image processor timm would build: resize the short side, or with the crop
+// mode squash both sides, to floor(size/crop_pct), centre crop, normalise.
 func (t *TimmConfig) Processor() (*Processor, error) {
 	f := &fields{m: t.Pretrained}
 	p := &Processor{Kind: BitProcessor, Resize: true, CenterCrop: true, Rescale: true, RescaleFactor: 1.0 / 255, Normalize: true, ConvertRGB: true}

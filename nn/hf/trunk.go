@@ -157,7 +157,8 @@ var (
 	newViTNames = strings.NewReplacer("mlp.fc1.", "intermediate.dense.", "mlp.fc2.", "output.dense.")
 )
 
-// findTrunk finds the trunk that branch names, or the only one, or the teacher, and gives its tensors their bare names.
+// findTrunk finds the trunk that branch names, or the only one, or the teacher, and gives its tensors their bare
+// names.
 func findTrunk(tensors []safetensors.Info, branch string) (*survey, error) {
 	trunks := trunksOf(tensors)
 	if len(trunks) == 0 {

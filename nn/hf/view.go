@@ -10,8 +10,8 @@ import (
 	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
-// view is a safetensors.Source made of pieces of another: renamed, sliced, joined, filled or computed tensors.
-// Nothing is copied before somebody reads.
+// view is a safetensors.Source whose tensors are made of those of another: renamed, sliced, joined, constant or
+// computed. Nothing is copied before it is read.
 type view struct {
 	src     safetensors.Source
 	infos   []safetensors.Info
@@ -21,14 +21,14 @@ type view struct {
 type viewEntry struct {
 	info   safetensors.Info
 	pieces []piece
-	// compute makes the bytes on first use, for the few tensors that need arithmetic.
+	// compute returns the bytes, on first use, of the few tensors that need arithmetic.
 	compute func() ([]byte, error)
 	once    sync.Once
 	made    []byte
 	err     error
 }
 
-// piece is a stretch of a source tensor, or of a repeated element.
+// piece is n bytes of a source tensor from byte off on, or n bytes of a repeated element.
 type piece struct {
 	name   string
 	off, n int64
@@ -53,7 +53,7 @@ func (v *view) add(name string, d safetensors.DType, shape tensor.Shape, e *view
 	v.entries[name] = e
 }
 
-// addPart adds rows part of parts of a source tensor.
+// addPart adds one of several equal parts of a source tensor, counted along its rows.
 func (v *view) addPart(name string, from safetensors.Info, shape tensor.Shape, part, parts int) {
 	n := from.NumBytes() / int64(parts)
 	v.add(name, from.DType, shape, &viewEntry{pieces: []piece{{name: from.Name, off: int64(part) * n, n: n}}})
@@ -82,7 +82,7 @@ func (v *view) addComputed(name string, shape tensor.Shape, compute func() ([]fl
 	}})
 }
 
-// Tensors lists what there is.
+// Tensors lists the tensors of the view.
 func (v *view) Tensors() []safetensors.Info { return v.infos }
 
 // Raw reads bytes of one tensor.
@@ -119,7 +119,7 @@ func (v *view) Raw(name string, off int64, dst []byte) error {
 	return nil
 }
 
-// View is a tensor that is one stretch of a source tensor that can be shown, or nil.
+// View returns a tensor that is a contiguous part of a mapped source tensor, or nil.
 func (v *view) View(name string) *tensor.Tensor {
 	src, ok := v.src.(safetensors.Viewer)
 	e := v.entries[name]

@@ -38,8 +38,8 @@ type File struct {
 	budget  budget
 }
 
-// budget bounds what one pickle may unfold to. Containers and strings are stored once and referred to with two
-// bytes, so without it a short file could name more entries, or longer names, than memory holds.
+// budget bounds the number of entries and the length of names that one pickle may expand to. Containers and strings
+// are stored once and referred to with two bytes, so that without it a short file could fill the memory.
 type budget struct{ entries, nameBytes int }
 
 type entry struct {
@@ -51,7 +51,7 @@ type entry struct {
 	err      error
 }
 
-// stretch is where a zip member's bytes lie in the file.
+// stretch is the position of a zip member's bytes in the file.
 type stretch struct{ off, size int64 }
 
 const (

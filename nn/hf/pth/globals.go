@@ -17,8 +17,8 @@ var storageKinds = map[string]elemKind{
 	"BoolStorage": safetensors.Bool,
 }
 
-// opaqueNames are names that training scripts leave in checkpoints next to the weights. An entry that ends in a
-// dot allows a whole package. What they build is never used, so it is kept as a placeholder.
+// opaqueNames are Python names that training scripts leave in checkpoints next to the weights. An entry that ends in a
+// dot allows a whole package. The objects are never used, so that a placeholder stands for each.
 var opaqueNames = []string{
 	"argparse.Namespace", "numpy.", "torch.", "omegaconf.", "pathlib.", "datetime.", "collections.",
 	"typing.", "functools.partial", "enum.", "copyreg._reconstructor", "_codecs.encode",
@@ -32,7 +32,7 @@ var opaqueNames = []string{
 	"__builtin__.bool", "__builtin__.str", "__builtin__.unicode",
 }
 
-// find admits a global name or refuses the file.
+// find returns a global name that is on the list of allowed names. Any other is an error.
 func find(module, name string) (global, error) {
 	g := global{module, name}
 	if module == "" || name == "" {

@@ -11,7 +11,7 @@ type (
 	dict struct{ keys, values []any }
 	// global is a name of a Python module.
 	global struct{ module, name string }
-	// opaque stands for an object that is not understood and not needed. dict keeps what was set on it.
+	// opaque is a placeholder for an object that is not needed. what describes it in messages.
 	opaque struct{ what string }
 	// storage is one block of elements of the zip.
 	storage struct {
