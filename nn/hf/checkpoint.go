@@ -219,8 +219,11 @@ func (c *Checkpoint) arrange(src safetensors.Source, opts OpenOptions) error {
 		} else if err := c.Config.Timm.complete(&v); err != nil {
 			return err
 		}
-		if opts.Heads > 0 && c.Config.Timm == nil {
-			v.Heads = opts.Heads
+		if c.Config.Timm == nil {
+			if opts.Heads > 0 {
+				v.Heads = opts.Heads
+			}
+			c.Config.Assumed = assumed(v, opts.Heads > 0)
 		}
 		c.Config.ViTConfig = v
 		if err := v.Validate(); err != nil {
@@ -347,6 +350,16 @@ func (c *Checkpoint) mapRegisters(s *survey, l link, stored safetensors.Info) {
 		}
 		return out, nil
 	})
+}
+
+// assumed lists what an architecture that was inferred from tensors does not owe to them.
+func assumed(v nn.ViTConfig, headsGiven bool) string {
+	heads := fmt.Sprintf("%d attention heads (one for 64 channels, unless --heads says otherwise), ", v.Heads)
+	if headsGiven {
+		heads = ""
+	}
+	return fmt.Sprintf("no %s, so the model is taken to have %sthe activation %s and a norm epsilon of %g, as the published %s models",
+		ConfigFile, heads, ActivationName(v.Act), v.NormEps, v.Family)
 }
 
 // noTrunk says what a checkpoint without a vision transformer holds in its place, where that is known.

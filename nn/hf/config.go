@@ -33,6 +33,8 @@ type Config struct {
 	Extra map[string]json.RawMessage
 	// Notes are things a reader should know, such as a dropout that is not applied.
 	Notes []string
+	// Assumed says what the tensors did not tell, and what it was taken to be, for a model without a config.json.
+	Assumed string
 }
 
 // Limits that no published model comes near; they keep a damaged or hostile config from asking for all memory.

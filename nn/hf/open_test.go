@@ -40,6 +40,7 @@ func TestOpenMistakes(t *testing.T) {
 		{"a server's message", file("a.safetensors", `{"error":"Repository not found"}`), "a server's error message"},
 		{"nothing in a file", file("a.pth", ""), "an empty file"},
 		{"nothing in a safetensors file", file("a.safetensors", ""), "an empty file"},
+		{"a zip archive that is cut off", file("a.pth", "PK\x03\x04half"), "the archive is truncated or damaged"},
 		{"gzip", file("a.pth", "\x1f\x8b\x08"), "gunzip"},
 		{"a bare pickle", file("a.pkl", "\x80\x04}."), "a bare pickle"},
 		{"a distributed checkpoint", filepath.Dir(file("__0_0.distcp", "PK\x03\x04")), "dcp_to_torch"},

@@ -49,8 +49,10 @@ func KNN(ctx context.Context, o KNNOptions) (_ *KNNSummary, _ string, err error)
 		return nil, "", fmt.Errorf("--checkpoint: %w", err)
 	}
 	defer model.Close()
-	if why := model.Processor.Assumed; why != "" {
-		o.Log("INFO", why)
+	for _, why := range []string{model.Config.Assumed, model.Processor.Assumed} {
+		if why != "" {
+			o.Log("INFO", why)
+		}
 	}
 	c := config.Default()
 	c.Dataset.Path, c.Dataset.TrainSplit, c.Dataset.EvalSplit = o.Data, o.Bank, o.Queries

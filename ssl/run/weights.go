@@ -60,6 +60,9 @@ func openInitial(ctx context.Context, c *config.Config, im *images, say func(lev
 		w.Close()
 		return nil, err
 	}
+	if why := w.Config.Assumed; why != "" {
+		say("INFO", key+": "+why)
+	}
 	if why := w.Processor.Assumed; why != "" && len(c.Dataset.Mean) == 0 {
 		say("INFO", "dataset.mean, dataset.std: "+why)
 	}

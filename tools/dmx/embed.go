@@ -87,8 +87,10 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 			return err
 		}
 	}
-	if why := m.Processor.Assumed; why != "" {
-		fmt.Fprintln(io.err, why)
+	for _, why := range []string{m.Config.Assumed, m.Processor.Assumed} {
+		if why != "" {
+			fmt.Fprintln(io.err, why)
+		}
 	}
 	view, err := eval.NewView(m.Processor, src.Channels(), c.Size)
 	if err != nil {

@@ -96,6 +96,9 @@ func describe(w io.Writer, m *hf.Checkpoint) {
 	if why := m.Processor.Assumed; why != "" {
 		line("note", "%s", why)
 	}
+	if why := m.Config.Assumed; why != "" {
+		line("assumed", "%s", why)
+	}
 	for _, n := range m.Config.Notes {
 		line("note", "%s", n)
 	}

@@ -121,7 +121,7 @@ func (f *File) open(size int64) error {
 		if strings.HasSuffix(f.path, ".distcp") {
 			return errors.New(Distributed)
 		}
-		return err
+		return fmt.Errorf("%w: the archive is truncated or damaged; download or save it again", err)
 	}
 	var pickle []byte
 	top := ""
