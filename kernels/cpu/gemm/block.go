@@ -5,19 +5,14 @@ import (
 	"unsafe"
 )
 
-// The functions of this file multiply blocks that lie in scratch memory, on the calling goroutine: the caller
-// packs each operand once and multiplies it as often as it likes. A block is best kept in the L2 cache; nothing
-// is cut along K.
+// The functions of this file multiply blocks in scratch memory on the calling goroutine: the caller packs each operand
+// once and multiplies it any number of times. A block should fit the L2 cache; K is not split.
 //
-// The layout of a packed block belongs to the micro-kernels in use and depends on m, n and k, so a block must be
-// multiplied with the same sizes it was packed with. Rows of A cannot be multiplied in part; of B, columns from
-// a multiple of PanelWidth on can: PackedB(k, column) is where they begin.
+// The layout of a packed block depends on the micro-kernels in use and on m, n and k, so a block must be multiplied with
+// the sizes that it was packed with. All rows of A are multiplied at once.
 
-// spill is what packing may write past the last element.
+// spill is the number of floats that packing may write past the last element.
 const spill = 16
-
-// PanelWidth is the number of columns of a packed panel of B.
-func PanelWidth() int { return current().nr() }
 
 // PackedA is the number of floats a packed A block [m,k] takes.
 func PackedA(m, k int) int { return m*k + spill }
@@ -93,14 +88,14 @@ func check(what string, have, need, src, ld, rows, cols int, trans bool) {
 	}
 }
 
-// rowTile cuts m rows into as few tiles as the kernel allows, all of nearly the same height, because a tile of a
-// few rows cannot keep the multipliers busy. It returns the first row of tile i and of the one after it.
+// rowTile returns the first row of tile i and the row after its last, where m rows are divided into the fewest tiles that
+// the kernel allows, all of nearly the same height: a tile of a few rows cannot keep the multipliers busy.
 func (kn *kernel) rowTile(m, i int) (lo, hi int) {
 	lo, height, _ := kn.run(m, i, i+1)
 	return lo, lo + height
 }
 
-// run is how many of the tiles from i to end have one height: the first row of tile i, the height, the number.
+// run returns the first row of tile i, its height, and the number of consecutive tiles of that height from i to end.
 func (kn *kernel) run(m, i, end int) (lo, height, same int) {
 	tiles := kn.rowTiles(m)
 	base, more := m/tiles, m%tiles
@@ -112,10 +107,10 @@ func (kn *kernel) run(m, i, end int) (lo, height, same int) {
 
 func (kn *kernel) rowTiles(m int) int { return (m + kn.mr - 1) / kn.mr }
 
-// roundUp is the least multiple of step that is not below n.
+// roundUp returns the smallest multiple of step that is at least n.
 func roundUp(n, step int) int { return (n + step - 1) / step * step }
 
-// at is the address of element i behind p.
+// at returns the address of element i of the array at p.
 func at(p *float32, i int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*i)) }
 
 func packA(kn *kernel, dst *float32, src unsafe.Pointer, ld, m, k int, trans, bf16 bool) {
@@ -154,7 +149,7 @@ func packB(kn *kernel, dst *float32, src unsafe.Pointer, ld, k, n int, trans, bf
 	}
 }
 
-// packCols packs memory whose rows run along K, packRows memory whose rows run along the tile.
+// packCols packs a tile whose memory is contiguous along K, packRows one whose memory is contiguous along the tile.
 func (kn *kernel) packCols(dst *float32, src unsafe.Pointer, ld, n, k, stride int, bf16 bool) {
 	if bf16 {
 		kn.transposeBF16(dst, src, ld, n, k, stride)
@@ -178,8 +173,8 @@ func elemSize(bf16 bool) int {
 	return 4
 }
 
-// multiply walks the tiles of the product panel by panel: a panel of B stays in the L1 or L2 cache while all
-// row tiles pass by.
+// multiply computes the product panel by panel: a panel of B stays in the L1 or L2 cache while all row tiles are
+// multiplied by it.
 func multiply(kn *kernel, c *float32, ldc int, a, b *float32, m, n, k int, alpha float32, add bool) {
 	how := overwrite
 	if add {

@@ -1,21 +1,20 @@
 package gemm
 
-// next is a block of row tiles of A that a worker packs piece by piece while it multiplies the block before: the tiles
-// along a panel of B fetch a piece into the L2 cache, and then it is packed. So nothing waits for rows that lie far
-// apart in memory. A piece is small: a whole block of such rows would not find room in the few sets of the cache that
-// they fall on.
+// next is a block of row tiles of A that a worker packs piece by piece while it multiplies the block before it. While the
+// tiles of one panel of B are computed, they prefetch a piece into the L2 cache; then the piece is packed. So packing does
+// not stall on rows that are far apart in memory. A piece is small because such rows map to few sets of the cache.
 type next struct {
 	dst         *float32
 	tile, tiles int // none if tiles is 0
-	length      int // of a piece along K: the rows of A lie along the tiles, or else a piece is one tile of a K block
-	done, each  int // pieces packed already, and for each panel of B
+	length      int // depth of a piece where A is transposed; otherwise a piece is one tile of a K block
+	done, each  int // pieces that are packed, and pieces to pack during each panel of B
 }
 
-// leastPiece is how many elements a piece has at least, to be worth its calls.
+// leastPiece is the minimum number of elements of a piece, so that its function calls pay.
 const leastPiece = 3500
 
-// begin makes a the packed block of tiles at first, which the worker has prepared if it went on where it was, and lays
-// out the one after it, unless that is another worker's.
+// begin sets w.a to the packed block whose first tile is first, packing what the worker has not packed ahead, and lays out
+// the block after it, unless another worker will compute that one.
 func (p *plan) begin(w *work, worker, task, first, tiles int) {
 	n := &p.kept[worker].next
 	if n.tile != first || n.tiles == 0 {
@@ -34,7 +33,7 @@ func (p *plan) begin(w *work, worker, task, first, tiles int) {
 	}
 }
 
-// following lays out the block at tile first, to be packed at dst.
+// following returns the block whose first tile is first, to be packed at dst.
 func (p *plan) following(dst *float32, first int) next {
 	n := next{dst: dst, tile: first, tiles: min(p.blockTiles, p.kn.rowTiles(p.m)-first)}
 	panels := max(1, p.kBlocks()*p.panels())
@@ -46,7 +45,7 @@ func (p *plan) following(dst *float32, first int) next {
 	return n
 }
 
-// pieces is how many pieces a block has.
+// pieces returns the number of pieces of a block.
 func (p *plan) pieces(n *next) int {
 	switch {
 	case n.tiles == 0:
@@ -57,10 +56,10 @@ func (p *plan) pieces(n *next) int {
 	return p.kBlocks() * n.tiles
 }
 
-// lengths is how many pieces a K block has where they are cut along K.
+// lengths returns the number of pieces of a K block where A is transposed.
 func (p *plan) lengths(n *next) int { return (p.kBlock + n.length - 1) / n.length }
 
-// piece is the next piece: tiles of the block, and its stretch of a K block.
+// piece returns the next piece: its K block, its tiles within the block, and its range of K.
 func (p *plan) piece(n *next) (block, tile, tiles, from, to int) {
 	if !p.transA {
 		from, to = p.kRange(n.done / n.tiles)
@@ -72,7 +71,7 @@ func (p *plan) piece(n *next) (block, tile, tiles, from, to int) {
 	return n.done / lengths, 0, n.tiles, from, min(from+n.length, to)
 }
 
-// packPieces packs as many pieces, or those that are left.
+// packPieces packs the next count pieces, or fewer if fewer are left.
 func (p *plan) packPieces(n *next, count int) {
 	for upTo := min(n.done+count, p.pieces(n)); n.done < upTo; n.done++ {
 		block, tile, tiles, from, to := p.piece(n)
@@ -83,7 +82,7 @@ func (p *plan) packPieces(n *next, count int) {
 	}
 }
 
-// pieceAhead aims at the piece that is packed next, if there is one.
+// pieceAhead returns the prefetch of the piece that is packed next, or stay if there is none.
 func (p *plan) pieceAhead(n *next, depth int) ahead {
 	if n == nil || n.done == p.pieces(n) {
 		return stay

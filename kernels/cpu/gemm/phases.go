@@ -131,7 +131,7 @@ func (p *plan) work(worker int) work {
 	case taskPacks:
 		sizeB = p.innerCols*p.kBlock + spill
 	case workerPacks:
-		sizeB = p.stretchB()
+		sizeB = p.rangeB()
 	}
 	if !p.direct {
 		sizeBlock = p.blockTiles * p.kn.mr * p.innerCols

@@ -8,37 +8,37 @@ import (
 	"github.com/dino-mx/dmx/kernels/cpu/pool"
 )
 
-// Where K is cut decides which sums are formed, so these sizes are constants: results do not depend on the
-// machine's caches. What depends on the caches is only the order in which finished sums are visited.
+// How K is blocked decides which partial sums are formed, so these sizes are constants: results do not depend on the
+// machine's caches. Only the order in which finished tiles are visited depends on the caches.
 const (
-	// maxKBlock is the longest stretch of K that one chain of multiply-adds covers. A panel of B of this length
-	// is 48 KiB (AVX2) or 96 KiB (AVX-512) and streams from the L2 cache.
+	// maxKBlock is the largest K block: the number of multiply-adds that are chained in one register. A panel of B of
+	// this depth is 48 KiB (AVX2) or 96 KiB (AVX-512) and streams from the L2 cache.
 	maxKBlock = 768
-	// Where A has few rows, a shorter stretch lets all of them stay in the L2 cache: residentA elements, with a
-	// stretch of minKBlock at least.
+	// Where A has few rows, a smaller K block lets all of A stay in the L2 cache: residentA is the number of elements
+	// that may stay, minKBlock the smallest block.
 	minKBlock = 384
 	residentA = 160 << 10
-	// chunkRows, chunkCols and chunkProduct are the largest m, width and m·width, and chunkDepth the least k, for which K is
-	// cut into chunks that are multiplied apart: such products have too few tiles to share among threads, and a
-	// long way to go in each.
+	// K is split into chunks that are computed as separate products and summed (split-K) where m, the output width and
+	// their product are at most chunkRows, chunkCols and chunkProduct and k is at least chunkDepth: such products have too
+	// few tiles for all threads, and each tile is deep.
 	chunkRows    = 512
 	chunkCols    = 2048
 	chunkProduct = 1 << 15
 	chunkDepth   = 1024
-	// foldRows is the number of rows of one task when chunks are added up.
+	// foldRows is the number of rows of one task that sums chunks.
 	foldRows = 4
-	// leastRows is the number of rows that a task at least takes, so that a panel of B is worth fetching; blockRows
-	// the number whose packed A is to fit half the L2 cache.
+	// leastRows is the minimum number of rows of a task, so that fetching a panel of B pays; blockRows is the number of
+	// rows whose packed A should fit half the L2 cache.
 	leastRows = 42
 	blockRows = 84
-	// ownColumns is how many columns a worker has at least to multiply A by where it packs all of A for itself; ownRows
-	// the number of rows for all of B.
+	// ownColumns is the minimum number of columns a worker for which every worker packs a copy of A of its own; ownRows is
+	// the minimum number of rows for copies of B.
 	ownColumns, ownRows = 128, 512
-	// wantTasks is how many tasks a phase is cut into where the shape allows, so that threads end together.
+	// wantTasks is the number of tasks of a phase, where the shape allows it, so that threads finish together.
 	wantTasks = 48
 )
 
-// Sizes of the caches of one core, in bytes, with cautious values where cpuid does not tell.
+// Sizes of the caches of one core in bytes; conservative values where cpuid does not report them.
 var l2, l3 = cacheSizes()
 
 func cacheSizes() (l2, l3 int) {
@@ -52,7 +52,7 @@ func cacheSizes() (l2, l3 int) {
 	return min(max(l2, 256<<10), 4<<20), min(max(l3, 4<<20), 64<<20)
 }
 
-// plan is one multiplication: its operands, how it is cut up, and the stretch that is being worked on.
+// plan is one multiplication: its operands, its tiling, and the range of columns and of K that is being computed.
 type plan struct {
 	pool           *pool.Pool
 	kn             *kernel
@@ -60,49 +60,49 @@ type plan struct {
 	a, b           matrix
 	transA, transB bool
 	alpha          float32
-	direct         bool // tiles go straight to the output
-	streams        bool // past the caches
+	direct         bool // tiles are stored to the output without an intermediate buffer
+	streams        bool // stores bypass the caches (non-temporal)
 	epilogue
 
-	kBlock, kGroup   int // stretches of K: of one chain, of one packing
-	chunks, chunkLen int // stretches of K multiplied apart, 0 for none
+	kBlock, kGroup   int // depth of one chain of multiply-adds, and of one packing
+	chunks, chunkLen int // split-K: number of chunks (0 for none) and their depth
 	colGroup         int // columns of one pass over the rows
 	packsA, packsB   packs
 	kept             []kept
 	blockTiles       int // row tiles of one task
 	blockCols        int // columns of one task
-	innerCols        int // columns of a task that are finished together, while they are in the L2 cache
+	innerCols        int // columns of a task that are computed together, while they are in the L2 cache
 
-	j0, j1, k0, k1 int // the stretch of columns and of K at work
+	j0, j1, k0, k1 int // the range of columns and of K that is being computed
 	bufA, bufB     *float32
 	partial        matrix // sums over the K groups before this one
 }
 
-// packs says who packs an operand, and for whom.
+// packs says which workers pack an operand, and which of them share the packed copy.
 type packs int
 
 const (
-	taskPacks   packs = iota // each task its own part, for itself
-	workerPacks              // each worker all of the stretch at work, for its tasks
-	allPack                  // all workers together, before the tiles
+	taskPacks   packs = iota // each task packs the part that it needs
+	workerPacks              // each worker packs a copy of the whole range for its own tasks
+	allPack                  // all workers pack one shared copy before the tiles are computed
 )
 
-// kept is what a worker's scratch memory holds from task to task of a stretch: the operand that it packs once, and the
-// block of A it packs ahead.
+// kept is the content of a worker's scratch memory that outlives a task: the operand that it packs once for a range, and
+// the block of A that it packs ahead of its use.
 type kept struct {
 	packed bool
 	next   next
 	_      [72]byte // processors fetch lines in pairs
 }
 
-// packsNext tells that tasks are blocks of rows, which a worker packs one while it multiplies another.
+// packsNext reports whether tasks are blocks of rows, and a worker packs the next block while it multiplies the current.
 func (p *plan) packsNext() bool { return p.packsA == taskPacks && p.packsB != taskPacks }
 
-// sizeA is the room of a packed block of row tiles.
+// sizeA is the size of a packed block of row tiles in floats.
 func (p *plan) sizeA() int { return roundUp(p.kBlocks()*p.blockTiles*p.tileSlot(), 16) }
 
-// choose decides how to cut the product up. K is cut by the width of the output, not by n: a stretch of its columns
-// then has the same bits as if the whole had been multiplied in one call.
+// choose decides the tiling. The K block depends on the width of the output, not on n: a product that computes a range of
+// the output's columns then has the same bits as one that computes all of them.
 func (p *plan) choose() {
 	kn, width := p.kn, p.out.ld
 	p.kBlock = evenBlock(p.k, maxKBlock, 16)
@@ -121,8 +121,8 @@ func (p *plan) choose() {
 	}
 	p.innerCols = 128
 	if fit := l2 * 5 / 8 / (4 * p.m); p.n >= p.m && fit >= p.kBlock {
-		// Few rows: A stays in everyone's L2 cache; each task packs its own columns of B. Where every worker has columns
-		// enough to repay it, each packs A for itself: that takes less time than a copy's way from another core's cache.
+		// Few rows: A stays in the L2 cache of every core, and each task packs its columns of B. Where every worker has
+		// enough columns, each packs a copy of A: that takes less time than reading one from another core's cache.
 		p.packsA = allPack
 		if p.n >= ownColumns*p.pool.Threads() {
 			p.packsA = workerPacks
@@ -135,7 +135,7 @@ func (p *plan) choose() {
 		p.blockCols = p.innerCols * min(max(1, p.n/p.innerCols/wantTasks), 8)
 		return
 	}
-	// Many rows: B is packed for all tasks, each task packs its own rows of A and keeps them in the L2 cache.
+	// Many rows: one packed copy of B serves all tasks, and each task packs its rows of A and keeps them in the L2 cache.
 	p.packsB = allPack
 	p.kGroup = p.kBlock * max(1, l2/2/(4*blockRows)/p.kBlock)
 	depth := min(p.k, p.kGroup)
@@ -144,25 +144,26 @@ func (p *plan) choose() {
 	p.blockTiles = min(fit, max(leastRows/kn.mr, tiles/wantTasks))
 	p.blockCols = p.colGroup
 	if blocks := (tiles + p.blockTiles - 1) / p.blockTiles; blocks < wantTasks/2 {
-		// Too few of them: cut along the columns too, and pack A once for all.
+		// Too few blocks: split the columns as well, and share one packed copy of A.
 		p.packsA = allPack
 		for p.innerCols > panel && blocks*(p.n/p.innerCols) < wantTasks {
 			p.innerCols /= 2
 		}
 		p.blockCols = p.innerCols
 	} else if threads := p.pool.Threads(); p.m >= ownRows*threads && min(p.n, p.colGroup)*depth*threads <= l3/4/4 {
-		p.packsB = workerPacks // for the same reason, if the L3 cache has room for as many copies
+		p.packsB = workerPacks // as for A above, if the L3 cache has room for the copies
 	}
 }
 
-// streamable tells whether results may go past the caches: they are written once, in whole aligned vectors, and are
-// too many to be found in the caches afterwards.
+// streamable reports whether stores may bypass the caches: every element is written once, in whole aligned vectors, and
+// the output is too large to be found in the caches afterwards.
 func (p *plan) streamable() bool {
 	return p.direct && !p.accumulate && p.chunks == 0 && p.k <= p.kBlock && 4*p.m*p.n > l3/2 &&
 		uintptr(p.out.base)%64 == 0 && p.out.ld%16 == 0
 }
 
-// evenBlock is the length of the fewest nearly equal blocks, none above limit, that cover n; a multiple of step.
+// evenBlock returns the length of the fewest blocks of nearly equal length, at most limit each, that cover n. It is a
+// multiple of step.
 func evenBlock(n, limit, step int) int {
 	blocks := max(1, (n+limit-1)/limit)
 	return max(step, roundUp((n+blocks-1)/blocks, step))
@@ -171,22 +172,22 @@ func evenBlock(n, limit, step int) int {
 func (p *plan) rowBlocks() int { return (p.kn.rowTiles(p.m) + p.blockTiles - 1) / p.blockTiles }
 func (p *plan) colBlocks() int { return (p.j1 - p.j0 + p.blockCols - 1) / p.blockCols }
 
-// tileSlot is the room of one packed row tile over one K block, with what packing may spill.
+// tileSlot is the size in floats of one packed row tile over one K block, including what packing may write past its end.
 func (p *plan) tileSlot() int { return p.kn.mr*p.kBlock + spill }
 
 func (p *plan) kBlocks() int { return (p.k1 - p.k0 + p.kBlock - 1) / p.kBlock }
 
-// stretchB is the room of all panels of the stretch at work.
-func (p *plan) stretchB() int { return (p.k1-p.k0)*roundUp(p.j1-p.j0, p.kn.lanes) + spill }
+// rangeB is the size in floats of all packed panels of B of the current range.
+func (p *plan) rangeB() int { return (p.k1-p.k0)*roundUp(p.j1-p.j0, p.kn.lanes) + spill }
 
-// share lays out the shared scratch memory of this stretch: packed A, packed B, sums of earlier K groups.
-func (p *plan) share() {
+// layoutShared lays out the shared scratch memory of the current range: packed A, packed B, sums of earlier K groups.
+func (p *plan) layoutShared() {
 	var sizeA, sizeB, sizeSums int
 	if p.packsA == allPack {
 		sizeA = p.kBlocks() * p.kn.rowTiles(p.m) * p.tileSlot()
 	}
 	if p.packsB == allPack {
-		sizeB = p.stretchB()
+		sizeB = p.rangeB()
 	}
 	if !p.direct && p.k > p.kGroup {
 		if p.outHoldsSums() {

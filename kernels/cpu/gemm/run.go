@@ -52,7 +52,7 @@ func (p *plan) runBlocks() {
 		p.j0, p.j1 = j, min(j+p.colGroup, p.n)
 		for k := 0; k < max(p.k, 1); k += p.kGroup {
 			p.k0, p.k1 = k, min(k+p.kGroup, p.k)
-			p.share()
+			p.layoutShared()
 			clear(p.kept)
 			if tasks := p.packTasks(); tasks > 0 {
 				p.run(tasks, (*packPhase)(p))

@@ -45,11 +45,11 @@ type Pool struct {
 	shared  scratch
 }
 
-// share is a stretch of a run's tasks that its worker begins with. What is cut up by the same rows in one run and the
-// next is then mostly met by the same worker, whose caches hold it: between cores that share no cache a line travels
-// as long as from memory. claim holds the end of the stretch in its upper half and the next task in its lower half, so
-// that one addition both claims a task and tells whether it exists: a worker that comes late to a finished run can never
-// mix the two runs up.
+// share is the range of a run's tasks that one worker starts with. Successive operations on the same rows then mostly run
+// on the same worker, whose caches hold them: between cores that share no cache, reading a line costs as much as from
+// memory. claim holds the end of the range in its upper half and the next task in its lower half, so that one atomic
+// addition both claims a task and tells whether it exists: a worker that arrives after the end of a run cannot claim a
+// task of the next run by mistake.
 type share struct {
 	claim atomic.Uint64
 	_     [120]byte // processors fetch lines in pairs
@@ -71,8 +71,7 @@ type worker struct {
 
 type failure struct{ value any }
 
-// spinTime is how long an idle worker, or a caller whose last tasks run elsewhere, looks for news before it
-// sleeps. Waking a sleeping goroutine costs about 5 µs, up to 50 µs where the processor has to leave a sleep state,
+// spinTime is how long an idle worker, or a caller that waits for the last tasks, polls before it sleeps. Waking a sleeping goroutine costs about 5 µs, up to 50 µs where the processor has to leave a sleep state,
 // and on a virtual machine, whose host may have given the processor away, many milliseconds: the short serial parts
 // between the operations of a training step must not put workers to sleep.
 const spinTime = time.Millisecond
