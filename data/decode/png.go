@@ -2,11 +2,17 @@ package decode
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/zlib"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 
 	"github.com/dino-mx/dmx/data"
 )
@@ -42,6 +48,64 @@ func pngError(err error) error {
 	return err
 }
 
+// pngPixels writes a file anew with what Pillow looks at, which is nothing behind the pixels: neither a checksum of them
+// that is cut off nor what follows.
+func pngPixels(b []byte, h head) ([]byte, error) {
+	var packed []byte
+	at, first := 8, 0
+	for at+8 <= len(b) {
+		n, isData := int(binary.BigEndian.Uint32(b[at:])), string(b[at+4:at+8]) == "IDAT"
+		if first > 0 && !isData {
+			break
+		}
+		if isData {
+			if first == 0 {
+				first = at
+			}
+			body := b[at+8 : min(len(b), at+8+n)]
+			if end := at + 8 + n; end+4 <= len(b) && binary.BigEndian.Uint32(b[end:]) != crc32.ChecksumIEEE(b[at+4:end]) {
+				return nil, errors.New("invalid checksum")
+			}
+			packed = append(packed, body...)
+		}
+		if n > len(b)-at-12 {
+			break
+		}
+		at += 12 + n
+	}
+	if first == 0 || len(packed) < 2 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	// Eight bytes a pixel, and a byte for each row of seven passes.
+	most := int64(8*h.width*h.height + 8*h.height + 64)
+	stream := bytes.NewReader(packed[2:])
+	raw, err := io.ReadAll(io.LimitReader(flate.NewReader(stream), most))
+	if err != nil {
+		return nil, err
+	}
+	if sum := packed[len(packed)-stream.Len():]; len(sum) >= 4 && binary.BigEndian.Uint32(sum) != adler32.Checksum(raw) {
+		return nil, zlib.ErrChecksum
+	}
+	var out bytes.Buffer
+	out.Write(b[:first])
+	out.Write(make([]byte, 4))
+	out.WriteString("IDAT")
+	z, err := zlib.NewWriterLevel(&out, zlib.NoCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := z.Write(raw); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	file := out.Bytes()
+	binary.BigEndian.PutUint32(file[first:], uint32(len(file)-first-8))
+	file = binary.BigEndian.AppendUint32(file, crc32.ChecksumIEEE(file[first+4:]))
+	return append(file, "\x00\x00\x00\x00IEND\xaeB`\x82"...), nil
+}
+
 // fromPalette copies a palette without its alpha.
 func fromPalette(p color.Palette) *colours {
 	t := greyRamp()
@@ -54,6 +118,13 @@ func fromPalette(p color.Palette) *colours {
 
 func pngDecode(b []byte, h head, channels int, m *data.Image) error {
 	src, err := png.Decode(bytes.NewReader(b))
+	if err != nil {
+		if anew, errAnew := pngPixels(b, h); errAnew == nil {
+			if again, errAgain := png.Decode(bytes.NewReader(anew)); errAgain == nil {
+				src, err = again, nil
+			}
+		}
+	}
 	if err != nil {
 		return pngError(err)
 	}

@@ -131,12 +131,18 @@ func (t *tiffInfo) readChunks() error {
 		t.offsets, t.counts = f.values(tagStripOffsets), f.values(tagStripByteCounts)
 	}
 	t.across = (t.width + t.wide - 1) / t.wide
-	n := t.across * ((t.height + t.tall - 1) / t.tall)
+	down := (t.height + t.tall - 1) / t.tall
+	planes := 1
 	if t.separate {
-		n *= t.samples
+		planes = t.samples
 	}
+	n := t.across * down * planes
 	if most, ok := tiffExpansions[t.compression]; ok {
-		if need := n * t.rowBytes() * t.tall; need/most > len(f.b)+1024 {
+		rows := t.height // of strips, the last of which has what is left
+		if kind == "tiles" {
+			rows = t.tall * down
+		}
+		if need := planes * t.across * t.rowBytes() * rows; need/most > len(f.b)+1024 {
 			return fmt.Errorf("its header says %d x %d pixels, more than %d bytes can hold", t.width, t.height, len(f.b))
 		}
 	}

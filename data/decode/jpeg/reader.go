@@ -19,6 +19,9 @@ func Decode(b []byte) (Header, error) {
 		return Header{}, err
 	}
 	if r.progressive {
+		if err := r.complete(); err != nil {
+			return Header{}, err
+		}
 		r.reconstruct()
 	}
 	return r.Header, nil

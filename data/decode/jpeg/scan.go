@@ -100,6 +100,11 @@ func (r *reader) scan(b []byte) error {
 	if r.scans == 1 {
 		r.allocate()
 	}
+	for _, p := range h.part {
+		for k := h.first; k <= h.last; k++ {
+			p.c.precision[k] = h.low + 1
+		}
+	}
 	r.bits = bits{b: r.b, at: r.at}
 	across, down := r.mcus()
 	if len(h.part) == 1 {
@@ -363,6 +368,19 @@ func (r *reader) refine(c *int16, step int16) error {
 			*c += step
 		} else {
 			*c -= step
+		}
+	}
+	return nil
+}
+
+// complete refuses a progressive stream without some of its scans. libjpeg smooths the blocks of such a picture if any of
+// the coefficients that it estimates for that, the first nine behind DC, is not known to its last bit.
+func (r *reader) complete() error {
+	for i := range r.Components {
+		for k := range 10 {
+			if r.Components[i].precision[k] != 1 {
+				return Unsupported("progressive coding without its last scans")
+			}
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ type Component struct {
 
 	quant      int     // number of the quantisation table
 	coeffs     []int16 // of a progressive stream, 64 a block
+	precision  [64]int // of a progressive stream: the bits of each coefficient that are missing, plus one; 0 for all
 	wide, tall int     // blocks of the plane
 }
 
