@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dino-mx/dmx/data"
@@ -23,6 +24,7 @@ import (
 type Job struct {
 	Source    data.Source
 	Data      source.Identity // of Source
+	LeftOut   []skipped.Image // files beside the images of Source, for the list
 	View      *augment.Whole
 	Extractor *eval.Extractor
 	Out       string // ends in .npy, .parquet or .csv
@@ -223,7 +225,7 @@ func (j *Job) listSkipped(s *spool) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range s.skipped {
+	for _, m := range slices.Concat(j.LeftOut, s.skipped) {
 		list.Add(m)
 	}
 	warnings, err := list.News()

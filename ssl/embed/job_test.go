@@ -145,7 +145,7 @@ func TestContinues(t *testing.T) {
 	if !bytes.Equal(read(t, whole.Out), read(t, cut.Out)) {
 		t.Errorf("continued:\n%s\nunbroken:\n%s", read(t, cut.Out), read(t, whole.Out))
 	}
-	if text := string(read(t, cut.Out+".skipped.csv")); text != "id,reason\na/01,damaged\na/12,damaged\n" {
+	if text := string(read(t, cut.Out+".skipped.csv")); text != "id,stage,reason\na/01,decoding,damaged\na/12,decoding,damaged\n" {
 		t.Errorf("list:\n%s", text)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*.*.[pl]*"))

@@ -107,7 +107,7 @@ func (s *spool) add(image int, row []float32) {
 func (s *spool) leaveOut(from int, bad []loader.Unreadable, end int) {
 	for _, u := range bad {
 		if at := from + u.Index; at >= s.next && at < end {
-			s.skipped = append(s.skipped, skipped.Image{ID: u.ID, Reason: u.Err.Error()})
+			s.skipped = append(s.skipped, skipped.Image{ID: u.ID, Stage: skipped.Decoding, Reason: u.Err.Error()})
 		}
 	}
 	s.next = end

@@ -131,7 +131,7 @@ func (o *KNNOptions) skip() func([]loader.Unreadable) error {
 	var list skipped.List
 	return func(images []loader.Unreadable) error {
 		for _, u := range images {
-			list.Add(skipped.Image{ID: u.ID, Reason: u.Err.Error()})
+			list.Add(skipped.Image{ID: u.ID, Stage: skipped.Decoding, Reason: u.Err.Error()})
 		}
 		warnings, err := list.News()
 		for _, w := range warnings {

@@ -145,7 +145,7 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	}
 	s.peak = s.device.Peak()
 	s.banner()
-	return s, nil
+	return s, s.leaveOut()
 }
 
 // openSummary takes over what earlier processes of the run have measured.
@@ -324,7 +324,7 @@ func (s *session) writeSummary() error {
 	if err := s.skip(s.loader.Unreadable()); err != nil {
 		return err
 	}
-	sum.Unreadable = s.skipped.Len()
+	sum.Unreadable = s.skipped.Len(skipped.Decoding)
 	return sum.write(s.folder)
 }
 

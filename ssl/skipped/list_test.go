@@ -29,14 +29,14 @@ func TestTenAreNamedAndTheRestCounted(t *testing.T) {
 	if _, err := os.Stat(path); err == nil {
 		t.Error("an empty list has a file")
 	}
-	l.Add(Image{"a.png", "a.png: cut off"})
-	l.Add(Image{"b\xff.png", "not an image"})
-	l.Add(Image{"a.png", "again"})
+	l.Add(Image{"a.png", Decoding, "a.png: cut off"})
+	l.Add(Image{"b\xff.png", Decoding, "not an image"})
+	l.Add(Image{"a.png", Decoding, "again"})
 	if diff := cmp.Diff([]string{"skipped a.png: cut off", `skipped b\xff.png: not an image`}, news()); diff != "" {
 		t.Error(diff)
 	}
 	for i := range 12 {
-		l.Add(Image{fmt.Sprint(i), "damaged"})
+		l.Add(Image{fmt.Sprint(i), Decoding, "damaged"})
 	}
 	w := news()
 	if len(w) != 9 || w[7] != "skipped 7: damaged" || w[8] != "skipped 4 more, 14 in all; "+path+" lists them" {
@@ -45,19 +45,24 @@ func TestTenAreNamedAndTheRestCounted(t *testing.T) {
 	if w := news(); w != nil {
 		t.Errorf("told twice: %q", w)
 	}
+	// Another stage has ten of its own.
+	l.Add(Image{"notes.txt", Listing, "not named as a picture"})
+	if diff := cmp.Diff([]string{"skipped notes.txt: not named as a picture"}, news()); diff != "" || l.Len(Listing) != 1 {
+		t.Error(diff)
+	}
 	// A list that is opened again goes on without naming its images again.
 	again, err := Open(path)
-	if err != nil || again.Len() != 14 {
-		t.Fatalf("%d images, %v", again.Len(), err)
+	if err != nil || again.Len(Decoding) != 14 {
+		t.Fatalf("%d images, %v", again.Len(Decoding), err)
 	}
-	again.Add(Image{"3", "damaged"})
+	again.Add(Image{"3", Decoding, "damaged"})
 	if w, err := again.News(); w != nil || err != nil {
 		t.Errorf("%q, %v", w, err)
 	}
 	if diff := cmp.Diff(l.Images(), again.Images()); diff != "" {
 		t.Error(diff)
 	}
-	if err := os.WriteFile(path, []byte("id,reason\n\"a"), 0o666); err != nil {
+	if err := os.WriteFile(path, []byte("id,stage,reason\n\"a"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(path); err == nil {

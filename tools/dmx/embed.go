@@ -21,6 +21,7 @@ import (
 	"github.com/dino-mx/dmx/ssl/durable"
 	"github.com/dino-mx/dmx/ssl/embed"
 	"github.com/dino-mx/dmx/ssl/eval"
+	"github.com/dino-mx/dmx/ssl/run"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -124,7 +125,7 @@ func (c *embedCmd) Run(ctx context.Context, io streams) (err error) {
 	}
 	defer e.Close()
 	return c.write(ctx, io, &embed.Job{
-		Source: src, Data: identity, View: view, Extractor: e, Out: c.Out, BatchSize: c.BatchSize, Workers: c.Workers,
+		Source: src, LeftOut: run.LeftOut(c.Data, src), Data: identity, View: view, Extractor: e, Out: c.Out, BatchSize: c.BatchSize, Workers: c.Workers,
 		MaxUnreadableShare: c.MaxUnreadableShare, AllowNonFinite: c.AllowNonFinite, Restart: c.Restart, Unchanged: m.Unchanged,
 	}, m)
 }

@@ -192,7 +192,7 @@ func TestEmbedLeavesOutUnreadablePictures(t *testing.T) {
 		t.Errorf("samples: %v\n%s", err, samples)
 	}
 	list, err := os.ReadFile(file + ".skipped.csv")
-	if err != nil || !strings.HasPrefix(string(list), "id,reason\n"+bad+",") {
+	if err != nil || !strings.HasPrefix(string(list), "id,stage,reason\n"+bad+",decoding,") {
 		t.Errorf("list: %v\n%s", err, list)
 	}
 }

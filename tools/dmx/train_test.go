@@ -298,13 +298,16 @@ func TestSkippedImagesAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, bad, whole[:len(whole)/2])
+	notes := filepath.Join(dir, "data", "train", "class1", "notes.txt")
+	write(t, notes, []byte("no picture"))
 	code, errOut := trainOn(t, dir, filepath.Join(dir, "data"), "dataset.max_unreadable_share=0.5", "train.max_iterations=8", "evaluation.knn=false")
-	if code != 0 || strings.Count(errOut, "warning: skipped "+bad+": ") != 1 {
+	if code != 0 || strings.Count(errOut, "warning: skipped "+bad+": ") != 1 ||
+		!strings.Contains(errOut, "warning: skipped "+notes+": not named as a picture\n") {
 		t.Errorf("code %d: %s", code, errOut)
 	}
 	folder := filepath.Join(dir, "run")
 	list, err := os.ReadFile(filepath.Join(folder, "skipped.csv"))
-	if err != nil || !strings.HasPrefix(string(list), "id,reason\n"+bad+",") {
+	if err != nil || !strings.HasPrefix(string(list), "id,stage,reason\n"+notes+",listing,not named as a picture\n"+bad+",decoding,") {
 		t.Errorf("%v\n%s", err, list)
 	}
 	log, err := os.ReadFile(filepath.Join(folder, "log_files", "main_rank0.log"))
