@@ -2,6 +2,7 @@ package nn_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,7 +18,7 @@ func TestLayoutErrors(t *testing.T) {
 		"group 0: images of shape [2 6 6]":                              {images(1, 2, 6, 6)},
 		"smaller than one patch of 2":                                   {images(1, 1, 2, 6, 1)},
 	} {
-		if _, err := v.Layout(groups); err == nil || !contains(err.Error(), want) {
+		if _, err := v.Layout(groups); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
@@ -85,7 +86,7 @@ func TestLoRAErrors(t *testing.T) {
 		`pattern "("`:       {Rank: 1, Pattern: "("},
 	} {
 		_, err := oracle.AddLoRA(newModel(t, oracle, families()["dinov2"]), c)
-		if err == nil || !contains(err.Error(), want) {
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
@@ -123,11 +124,11 @@ func TestCopyFromErrors(t *testing.T) {
 	big := small
 	big.MLPDim = 20
 	a, b := newModel(t, oracle, small), newModel(t, oracle, big)
-	if err := a.Params.CopyFrom(oracle.Backend, b.Params); err == nil || !contains(err.Error(), "mlp.fc1.weight is [12 8], the source's [20 8]") {
+	if err := a.Params.CopyFrom(oracle.Backend, b.Params); err == nil || !strings.Contains(err.Error(), "mlp.fc1.weight is [12 8], the source's [20 8]") {
 		t.Errorf("another shape: %v", err)
 	}
 	other := newModel(t, oracle, families()["vit"])
-	if err := a.Params.CopyFrom(oracle.Backend, other.Params); err == nil || !contains(err.Error(), "the source has no embeddings.mask_token") {
+	if err := a.Params.CopyFrom(oracle.Backend, other.Params); err == nil || !strings.Contains(err.Error(), "the source has no embeddings.mask_token") {
 		t.Errorf("another family: %v", err)
 	}
 	twin := newModel(t, oracle, small)

@@ -2,7 +2,6 @@ package nn_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels"
@@ -115,5 +114,3 @@ func name(parts ...any) string { return fmt.Sprint(parts...) }
 func fromF64(x []float64, shape ...int) *tensor.Tensor {
 	return tensor.FromF64(append([]float64(nil), x...), shape...)
 }
-
-func contains(s, part string) bool { return strings.Contains(s, part) }

@@ -2,6 +2,7 @@ package nn_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/dino-mx/dmx/kernels"
@@ -132,7 +133,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		c := good
 		breakIt(&c)
 		err := c.Validate()
-		if err == nil || !contains(err.Error(), field) {
+		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: error %v does not name it", field, err)
 		}
 	}

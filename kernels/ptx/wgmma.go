@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -222,20 +223,11 @@ func (w *warp) issue(p *product) {
 		w.mma.owner[r] = p
 	}
 	for _, r := range op.a {
-		if q := w.mma.owner[r]; w.mma.dirty[r] || q != nil && !contains(q.op.a, r) {
+		if q := w.mma.owner[r]; w.mma.dirty[r] || q != nil && !slices.Contains(q.op.a, r) {
 			l.report(w, MissingFence, -1, fmt.Sprintf("register %s of a was touched with no wgmma.fence since", w.p.regName(r)))
 		}
 		w.mma.owner[r] = p
 	}
-}
-
-func contains(rs []int, r int) bool {
-	for _, x := range rs {
-		if x == r {
-			return true
-		}
-	}
-	return false
 }
 
 // waitProducts takes the results of all but the n youngest groups. It reports false when it has to wait for warps of

@@ -69,6 +69,9 @@ func (k imageKeys) open(c *config.Config, split string, channels int) (*source.D
 	if ambiguous := (*source.Ambiguous)(nil); errors.As(err, &ambiguous) {
 		return nil, fmt.Errorf("%s: %w", k.layout, err)
 	}
+	if err != nil && c.Dataset.Path == config.Default().Dataset.Path {
+		err = fmt.Errorf("%w; this is the default of DINO-MX, as no path was given: set dataset.dataset_path, or give --data", err)
+	}
 	if err != nil {
 		return nil, &DataError{err}
 	}

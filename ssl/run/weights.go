@@ -23,6 +23,14 @@ type initial struct {
 	allow   hf.Allow
 }
 
+// whenDefault says that a model was not named by the user, where it was not.
+func whenDefault(model string) string {
+	if model == config.Default().Train.ModelType {
+		return "this is the default of DINO-MX, as no model was named; "
+	}
+	return ""
+}
+
 // openInitial finds the shape and, where the configuration asks for them, the weights. Unless the configuration says
 // how many channels there are, the images get those of the weights.
 func openInitial(ctx context.Context, c *config.Config, im *images, say func(level, message string)) (*initial, error) {
@@ -41,7 +49,8 @@ func openInitial(ctx context.Context, c *config.Config, im *images, say func(lev
 			path, err = client.Resolve(ctx, t.ModelType)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("train.model_type: %w; give a model folder, or set train.use_pretrained=false to start from random weights", err)
+			return nil, fmt.Errorf("train.model_type: %w; %sgive a model folder, or set train.use_pretrained=false to start from random weights",
+				err, whenDefault(t.ModelType))
 		}
 	}
 	if path == "" {

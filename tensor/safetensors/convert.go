@@ -3,9 +3,7 @@ package safetensors
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -171,5 +169,3 @@ func ToF16(f float32) uint16 {
 	b += 0xfff + b>>13&1
 	return sign | uint16((b-(112<<23))>>13)
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

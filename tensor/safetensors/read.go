@@ -2,7 +2,9 @@ package safetensors
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -51,7 +53,7 @@ func read(src Source, dst map[string]*tensor.Tensor, finite bool) error {
 		for _, t := range src.Tensors() {
 			have[t.Name] = true
 		}
-		for _, name := range sortedKeys(dst) {
+		for _, name := range slices.Sorted(maps.Keys(dst)) {
 			if !have[name] {
 				return fmt.Errorf("no tensor %q", name)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,7 +104,7 @@ func openFiles(paths []string, weightMap map[string]string) (_ *Set, err error) 
 			s.infos = append(s.infos, t)
 		}
 	}
-	for _, name := range sortedKeys(weightMap) {
+	for _, name := range slices.Sorted(maps.Keys(weightMap)) {
 		if s.byName[name] == nil {
 			return nil, fmt.Errorf("%s: tensor %q is missing from this shard, where the index puts it", weightMap[name], name)
 		}
@@ -167,7 +168,7 @@ func ParseIndex(raw []byte) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: index: %w", ErrFormat, err)
 	}
-	for _, name := range sortedKeys(m) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
 		shard := m[name]
 		if shard == "" || shard == "." || strings.Contains(shard, "..") || strings.ContainsAny(shard, `/\:`) || !filepath.IsLocal(shard) {
 			return nil, fmt.Errorf("%w: index: tensor %q lies in %q, which is not a plain file name", ErrFormat, name, shard)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -176,7 +177,7 @@ func buildHeader(metadata map[string]string, order []Tensor) (header []byte, siz
 	b.WriteByte('{')
 	if metadata != nil {
 		b.WriteString(`"__metadata__":{`)
-		for i, k := range sortedKeys(metadata) {
+		for i, k := range slices.Sorted(maps.Keys(metadata)) {
 			if i > 0 {
 				b.WriteByte(',')
 			}

@@ -44,6 +44,19 @@ func main() {
 	os.Exit(code)
 }
 
+// mistakes lists the errors that get a line each: those of a configuration, or err alone.
+func mistakes(err error) []error {
+	list, ok := err.(config.Errors)
+	if !ok {
+		return []error{err}
+	}
+	each := make([]error, len(list))
+	for i, e := range list {
+		each[i] = e
+	}
+	return each
+}
+
 // written is a writer that keeps its first error to itself, and writes nothing after it.
 type written struct {
 	w   io.Writer
@@ -107,7 +120,9 @@ func execute(ctx context.Context, args []string, io streams) (code int) {
 		err = errors.New("stopped by a signal")
 	}
 	if err != nil {
-		fmt.Fprintf(io.err, "dmx: %v\n", err)
+		for _, mistake := range mistakes(err) {
+			fmt.Fprintf(io.err, "dmx: %v\n", mistake)
+		}
 		if errors.As(err, new(usageError)) {
 			return 2
 		}

@@ -55,6 +55,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"train", "--seed", "x"}, 2, "", "--seed"},
 		{[]string{"train", "lr"}, 1, "", `command line: "lr": expected key=value`},
 		{[]string{"train", "train.lr=fast"}, 1, "", "command line: train.lr"},
+		{[]string{"train", "train.lr=fast", "train.momentum=1"}, 1, "", "\ndmx: command line: train.momentum: unknown key"},
 		{[]string{"train", "--config", bad}, 1, "", "bad.yaml:2: train.learning_rate: unknown key"},
 		{[]string{"config", "show", "--config", "dino"}, 0, "model_name: dino\n", ""},
 		{[]string{"config", "show", "--docs"}, 0, "# prototypes K", ""},

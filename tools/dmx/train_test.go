@@ -259,6 +259,7 @@ func TestBadInputLeavesNoRunFolder(t *testing.T) {
 	}{
 		{"no data", []string{"--data", filepath.Join(dir, "nowhere")}, "dmx: --data: stat " + filepath.Join(dir, "nowhere")},
 		{"no data in the configuration", []string{"dataset.dataset_path=/nowhere"}, "dmx: dataset.dataset_path: stat /nowhere"},
+		{"neither data nor weights", []string{"--config", "dino"}, "dataset/dermamnist: no such file or directory; "},
 		{"more neighbours than images", []string{"evaluation.knn=true", "evaluation.knn_k=9999"}, "fewer than k = 9999"},
 		{"no images", []string{"--data", filepath.Join(dir, "text")}, "text"},
 		{"two channels wanted", []string{"--data", filepath.Join(dir, "data"), "model.num_channels=2"}, "model.num_channels: 2"},
