@@ -46,8 +46,8 @@ func main() {
 
 // mistakes lists the errors that get a line each: those of a configuration, or err alone.
 func mistakes(err error) []error {
-	list, ok := err.(config.Errors)
-	if !ok {
+	var list config.Errors
+	if !errors.As(err, &list) || err.Error() != list.Error() {
 		return []error{err}
 	}
 	each := make([]error, len(list))

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,6 +72,7 @@ func superviseChild(set []string) (int, error) {
 		return 0, err
 	}
 	runtime.GOMAXPROCS(1) // fewer threads of this process leave more to the child
+	reserveThreads(4)
 	var dump head
 	cmd := exec.Command(program, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), supervisedChild+"=1")
@@ -108,6 +110,21 @@ func superviseChild(set []string) (int, error) {
 		return 128 + int(status.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+// reserveThreads makes the runtime start n threads, which it keeps for later: once the child runs there may be none left.
+func reserveThreads(n int) {
+	var started, done sync.WaitGroup
+	started.Add(n)
+	for range n {
+		done.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			started.Done()
+			started.Wait() // so that each has a thread of its own
+		})
+	}
+	done.Wait()
 }
 
 // exhausted says what the runtime could not get, by what it printed when it died: memory, threads, or nothing.
