@@ -75,6 +75,7 @@ func TestLayouts(t *testing.T) {
 		{"files of the other split", append([]string{"test/a.txt", "train/b.txt"}, splits...), Options{},
 			"2 classes, 3 images of split train, splits: test, train; left out: 1 not named as a picture"},
 		{"no picture", []string{"a.txt", "b/c.csv"}, Options{}, "no image below this folder; expected files ending in .png"},
+		{"an array file alone", []string{"set.npz"}, Options{}, "the path of the data may be "},
 		{"pictures where archives are said", classes, Options{Layout: Archives}, "no tar or IDX files in this folder"},
 	} {
 		root := tree(t, c.files...)

@@ -36,8 +36,11 @@ func (npzFile) Name() string { return ".npz file" }
 
 // Match accepts a file that ends in .npz.
 func (npzFile) Match(p *Path) (bool, error) {
-	return !p.Folder && strings.EqualFold(filepath.Ext(p.Name), ".npz"), nil
+	return !p.Folder && npzName(p.Name), nil
 }
+
+// npzName tells whether a file is an archive of arrays by its name.
+func npzName(name string) bool { return strings.EqualFold(filepath.Ext(name), ".npz") }
 
 // Open reads the arrays of a split, named <split>_images and <split>_labels, the layout of MedMNIST. Stored images are
 // read from the file one by one; compressed ones are unpacked into memory. Checksums are compared first.

@@ -114,5 +114,10 @@ func (p *Path) nothing(layout Layout) error {
 	if left := Summary(l.skipped); left != "" {
 		text += "; there is " + left
 	}
+	for _, name := range p.Files {
+		if npzName(name) {
+			return fmt.Errorf("%s; the path of the data may be %s", text, filepath.Join(p.Name, name))
+		}
+	}
 	return errors.New(text)
 }
