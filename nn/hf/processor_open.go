@@ -39,10 +39,16 @@ func (c *Checkpoint) openProcessor(dir string, own bool) error {
 	}
 	p := DefaultProcessor(c.Config.ViTConfig)
 	who := "published " + c.Config.Family.String() + " models"
-	if c.Naming != NamingHF {
-		// Meta's repositories and timm prepare pictures with torchvision's transforms.
+	if c.Naming != NamingHF && c.Config.Family != nn.FamilyDINOv3 {
+		// Meta's evaluation of DINO and DINOv2, and timm, prepare pictures with torchvision's transforms: 256 pixels of the
+		// shorter side, 224 of which are cut out.
+		if c.Config.Family == nn.FamilyViT {
+			side := c.Config.ImageSize
+			p.Kind, p.ConvertRGB, p.CenterCrop = BitProcessor, c.Config.Channels == 3, true
+			p.Size, p.Crop = Size{ShortestEdge: (side*256 + 112) / 224}, Size{Height: side, Width: side}
+		}
 		p.RoundCrop = true
-		who += ", with the centre crop of torchvision"
+		who += " outside of transformers, with the centre crop of torchvision"
 	}
 	where := "beside the weights"
 	if own {

@@ -68,7 +68,9 @@ func TestOpenProcessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if !c.Processor.RoundCrop || !strings.Contains(c.Processor.Assumed, "centre crop of torchvision") {
-		t.Errorf("a model of Meta's: %+v", c.Processor)
+	p := c.Processor
+	if !p.RoundCrop || !p.CenterCrop || p.Crop != (Size{Height: 32, Width: 32}) || p.Size != (Size{ShortestEdge: 37}) ||
+		!strings.Contains(p.Assumed, "centre crop of torchvision") {
+		t.Errorf("a model of Meta's of 32 x 32 pixels: %+v", p)
 	}
 }
