@@ -116,7 +116,6 @@ func (c *Checkpoint) load(ps *nn.Params, b kernels.Backend, allow Allow, shown m
 	for _, it := range r.Missing {
 		missing[it.Name] = true
 	}
-	ps.Init(b, 0, func(p *nn.Param) bool { return missing[p.Name] })
 	var want []*nn.Param
 	for _, s := range specs(c.Config.ViTConfig) {
 		p := ps.ByName(s.name)
@@ -136,7 +135,7 @@ func (c *Checkpoint) load(ps *nn.Params, b kernels.Backend, allow Allow, shown m
 	if err := readParams(c, b, want, allow.NonFinite); err != nil {
 		return r, fmt.Errorf("%s: %w", c.Path, err)
 	}
-	ps.Sync(b)
+	ps.Init(b, 0, func(p *nn.Param) bool { return missing[p.Name] })
 	return r, nil
 }
 
