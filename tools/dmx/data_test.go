@@ -111,3 +111,43 @@ func TestTrainOnEmbeddedImages(t *testing.T) {
 		t.Errorf("code %d: %s", code, errOut)
 	}
 }
+
+// An interrupted job is continued on the same pictures, and begins anew when one of them was replaced under its name.
+func TestEmbedDoesNotContinueOnOtherPictures(t *testing.T) {
+	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "f.npy")
+	picture := func(i int, content []byte) { write(t, filepath.Join(dir, fmt.Sprintf("%02d.png", i)), content) }
+	for i := range 20 {
+		picture(i, tiny.png(t, 0, i))
+	}
+	picture(15, []byte("damaged"))
+	run := func(out string) (int, string) {
+		code, _, errOut := dmx(t, "embed", "--model", modelDir+"dinov2", "--data", dir, "--out", out, "--batch-size", "1",
+			"--workers", "1", "--max-unreadable-share", "0")
+		return code, errOut
+	}
+	if code, errOut := run(out); code != 1 || !strings.Contains(errOut, "15.png") {
+		t.Fatalf("code %d: %s", code, errOut)
+	}
+	if code, errOut := run(out); code != 1 || !strings.Contains(errOut, "continuing behind") {
+		t.Errorf("the same pictures: code %d: %s", code, errOut)
+	}
+	picture(3, tiny.png(t, 1, 3))
+	picture(15, tiny.png(t, 0, 15))
+	if code, errOut := run(out); code != 0 || !strings.Contains(errOut, "beginning anew") {
+		t.Errorf("other pictures: code %d: %s", code, errOut)
+	}
+	fresh := filepath.Join(t.TempDir(), "f.npy")
+	if code, errOut := run(fresh); code != 0 {
+		t.Fatalf("code %d: %s", code, errOut)
+	}
+	var got [2][]byte
+	for i, name := range []string{out, fresh} {
+		var err error
+		if got[i], err = os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if string(got[0]) != string(got[1]) {
+		t.Error("the rows are not those of the pictures that are there")
+	}
+}
