@@ -134,12 +134,13 @@ type Backend interface {
 
 	// GradSquares is out[g] = Σ of squares of the gradients of clip group g; out f32 [groups].
 	GradSquares(out *tensor.Tensor, p *ParamTable)
-	// ClipScales is scale[g] = min(1, maxNorm/(sqrt(squares[g])+1e-6)), all ones for maxNorm 0. If any entry of
-	// squares is not finite every scale becomes NaN, which makes AdamW leave everything alone.
-	ClipScales(scale, squares *tensor.Tensor, maxNorm float64)
+	// Guard decides whether a step is carried out, and by how much its gradients are clipped; see Guard.
+	Guard(g Guard)
 	// AdamW is the fused optimiser and teacher update; see AdamWStep. The gradient of entry e is multiplied by
 	// scale[e.Group] first. It does nothing at all when a scale is NaN.
 	AdamW(p *ParamTable, scale *tensor.Tensor, s AdamWStep)
+	// EMA is dst = momentum·dst + (1-momentum)·src, element by element. It does nothing at all when a scale is NaN.
+	EMA(dst, src, scale *tensor.Tensor, momentum float64)
 }
 
 // Activation is an element-wise non-linearity.
@@ -264,7 +265,22 @@ type ParamTable struct {
 	Device  any
 }
 
-// AdamWStep is the arithmetic of one update. With t = Step counted from 1, g the scaled gradient,
+// Guard describes the decision whether a step is carried out.
+//
+//	Scale[g] = min(1, MaxNorm/(sqrt(Squares[g])+1e-6)), all ones for MaxNorm 0
+//	Missed   = 0
+//
+// where every entry of Squares and Losses is finite. Otherwise every Scale is NaN, which makes AdamW and EMA leave
+// everything alone, and Missed is 1.
+type Guard struct {
+	Scale   *tensor.Tensor // f32 [groups], written
+	Missed  *tensor.Tensor // f32 [1], written
+	Squares *tensor.Tensor // f32 [groups]: Σ of squares of the gradients of each clip group
+	Losses  *tensor.Tensor // f32, or nil
+	MaxNorm float64
+}
+
+// AdamWStep is the arithmetic of one update. With t = Step - Missed counted from 1, g the scaled gradient,
 // lr = LR·LRMul and wd = WD·WDMul:
 //
 //	p -= lr·wd·p
@@ -274,7 +290,10 @@ type ParamTable struct {
 //
 // in this order; the decoupled weight decay of Loshchilov and Hutter, and the teacher of DINO in one pass.
 type AdamWStep struct {
-	Step         int
+	Step int
+	// Missed is how many of the Step-1 updates before were not carried out, f32 [1] on the device; nil for none. It is
+	// whole and below Step. A device works 1-β^t out by itself then, to a few units in the last place.
+	Missed       *tensor.Tensor
 	LR, WD       float64
 	Beta1, Beta2 float64
 	Eps          float64

@@ -47,11 +47,23 @@ func CheckGradSquares(out *tensor.Tensor, p *ParamTable) {
 	mustStat("GradSquares", "out", out, p.Groups, "out", out)
 }
 
-// CheckClipScales checks ClipScales: two statistics of one length.
-func CheckClipScales(scale, squares *tensor.Tensor) {
-	mustWork("ClipScales", "squares", squares)
-	mustStat("ClipScales", "squares", squares, squares.Len(), "squares", squares)
-	mustStat("ClipScales", "scale", scale, squares.Len(), "squares", squares)
+// CheckGuard checks Guard: Squares, Scale and Missed statistics, the first two of one length, Losses of their type.
+func CheckGuard(g Guard) {
+	mustWork("Guard", "Squares", g.Squares)
+	mustStat("Guard", "Squares", g.Squares, g.Squares.Len(), "Squares", g.Squares)
+	mustStat("Guard", "Scale", g.Scale, g.Squares.Len(), "Squares", g.Squares)
+	mustStat("Guard", "Missed", g.Missed, 1, "Squares", g.Squares)
+	if g.Losses != nil {
+		mustStat("Guard", "Losses", g.Losses, g.Losses.Len(), "Squares", g.Squares)
+	}
+}
+
+// CheckEMA checks EMA: dst and src statistics of one length, and scale one of any.
+func CheckEMA(dst, src, scale *tensor.Tensor) {
+	mustWork("EMA", "dst", dst)
+	mustStat("EMA", "dst", dst, dst.Len(), "dst", dst)
+	mustStat("EMA", "src", src, dst.Len(), "dst", dst)
+	mustStat("EMA", "scale", scale, scale.Len(), "dst", dst)
 }
 
 // CheckAdamW checks AdamW: the table, scale a statistic [groups], a step counted from 1.
@@ -59,6 +71,9 @@ func CheckAdamW(p *ParamTable, scale *tensor.Tensor, s AdamWStep) {
 	mustWork("AdamW", "scale", scale)
 	CheckParamTable("AdamW", p)
 	mustStat("AdamW", "scale", scale, p.Groups, "scale", scale)
+	if s.Missed != nil {
+		mustStat("AdamW", "Missed", s.Missed, 1, "scale", scale)
+	}
 	if s.Step < 1 {
 		panic(fmt.Sprintf("kernels: AdamW: step %d is not counted from 1, with scale %s", s.Step, describe(scale)))
 	}

@@ -84,7 +84,8 @@ func (a *arguments) all() {
 	CheckSum(a.one, a.x)
 	CheckColMoments(a.cols, a.cols, a.x)
 	CheckGradSquares(a.scales, a.table)
-	CheckClipScales(a.scales, a.scales)
+	CheckGuard(Guard{Scale: a.scales, Missed: a.one, Squares: a.scales, Losses: a.one})
+	CheckEMA(a.scales, a.scales, a.one)
 	CheckAdamW(a.table, a.scales, AdamWStep{Step: 1})
 }
 
@@ -145,6 +146,10 @@ func TestWrongArgumentsPanicWithBothShapes(t *testing.T) {
 			p.Entries[0].V = f(4)
 			CheckAdamW(&p, a.scales, AdamWStep{Step: 1})
 		}, []string{"AdamW", "entry 0", "V f32[4]", "Param f32[5]"}},
+		{"adamw missed", func() { CheckAdamW(a.table, a.scales, AdamWStep{Step: 1, Missed: f(2)}) }, []string{"AdamW", "Missed f32[2]"}},
+		{"guard scale", func() { CheckGuard(Guard{Scale: f(3), Missed: f(1), Squares: a.scales}) }, []string{"Guard", "Scale f32[3]", "Squares f32[2]"}},
+		{"guard missed", func() { CheckGuard(Guard{Scale: a.scales, Squares: a.scales}) }, []string{"Guard", "Missed"}},
+		{"ema", func() { CheckEMA(a.scales, f(3), a.one) }, []string{"EMA", "src f32[3]", "dst f32[2]"}},
 		{"adamw step", func() { CheckAdamW(a.table, a.scales, AdamWStep{}) }, []string{"AdamW", "step 0"}},
 	}
 	for _, tt := range tests {

@@ -68,7 +68,7 @@ func (t *Trainer) step(batch Batch) (m Metrics, err error) {
 		if m.Measured {
 			t.bad = 0
 		}
-		t.submit(func() { t.update(r, squares) })
+		t.submit(func() { t.update(r) })
 	}
 	if watched != nil && !m.Skipped {
 		m.Watched, m.Health = true, watched.Read(t.backend)

@@ -37,7 +37,6 @@ type Trainer struct {
 	env    loss.Env
 	terms  []term
 	losses *tensor.Tensor // [parts of all terms]
-	scales *tensor.Tensor // [clip groups]: 1, or NaN in a step that is skipped
 
 	snapshot *snapshot // of the teacher, for the terms that read one; nil for none
 	targets  targets
@@ -127,7 +126,7 @@ func (t *Trainer) makePlan() (err error) {
 func (t *Trainer) makeTerms() (err error) {
 	s, b := &t.Settings, t.backend
 	t.env = s.env()
-	t.env.Backend, t.env.DType, t.env.Stat, t.env.Groups = b, t.dtype, t.stat, len(t.opt.Groups())
+	t.env.Backend, t.env.DType, t.env.Stat = b, t.dtype, t.stat
 	parts := 0
 	for _, spec := range s.objective() {
 		made, err := spec.New(t.env)
@@ -142,13 +141,8 @@ func (t *Trainer) makeTerms() (err error) {
 		}
 		t.terms = append(t.terms, x)
 	}
-	for _, x := range []struct {
-		dst **tensor.Tensor
-		n   int
-	}{{&t.losses, parts}, {&t.scales, t.env.Groups}} {
-		if *x.dst, err = tensor.New(b.Allocator(), t.stat, x.n); err != nil {
-			return err
-		}
+	if t.losses, err = tensor.New(b.Allocator(), t.stat, parts); err != nil {
+		return err
 	}
 	if s.Watch.Every > 0 {
 		if t.watched, err = loss.NewObservation(t.env); err != nil {

@@ -6,12 +6,7 @@ import "github.com/dino-mx/dmx/tensor"
 // processes.
 func (t *Trainer) squares(r rates) *tensor.Tensor {
 	t.reduceGradients()
-	squares := t.opt.Squares(r.optim.LastLayer)
-	// A loss that is not finite must stop the update even where its gradient is finite: zero times it is NaN.
-	for i := range t.losses.Len() {
-		t.backend.Axpy(squares.Rows(0, 1), 0, t.losses.Rows(i, i+1))
-	}
-	return squares
+	return t.opt.Squares(r.optim.LastLayer)
 }
 
 // reduceGradients adds the gradients and the losses of all processes.
@@ -31,11 +26,10 @@ func (t *Trainer) reduceGradients() {
 	reduce("losses", t.losses)
 }
 
-// update moves student, teacher and the terms' state.
-func (t *Trainer) update(r rates, squares *tensor.Tensor) {
-	t.opt.Apply(r.optim)
-	t.backend.ClipScales(t.scales, squares, 0)
+// update moves student, teacher and the terms' state, unless a loss or a gradient is not finite.
+func (t *Trainer) update(r rates) {
+	t.opt.Apply(r.optim, t.losses)
 	for i := range t.terms {
-		t.terms[i].Update(t.scales)
+		t.terms[i].Update(t.opt.Scales())
 	}
 }

@@ -267,14 +267,19 @@ func (c *counted) GradSquares(out *tensor.Tensor, p *kernels.ParamTable) {
 	c.inner.GradSquares(out, p)
 }
 
-func (c *counted) ClipScales(scale, squares *tensor.Tensor, maxNorm float64) {
-	c.on("ClipScales", squares, scale, squares)
-	c.inner.ClipScales(scale, squares, maxNorm)
+func (c *counted) Guard(g kernels.Guard) {
+	c.on("Guard", g.Squares, g.Scale, g.Missed, g.Squares, g.Losses)
+	c.inner.Guard(g)
 }
 
 func (c *counted) AdamW(p *kernels.ParamTable, scale *tensor.Tensor, s kernels.AdamWStep) {
 	c.announce(operation{name: "AdamW", shape: tableShape(p), bytes: kernels.AdamWBytes(p)})
 	c.inner.AdamW(p, scale, s)
+}
+
+func (c *counted) EMA(dst, src, scale *tensor.Tensor, momentum float64) {
+	c.on("EMA", dst, dst, src, dst)
+	c.inner.EMA(dst, src, scale, momentum)
 }
 
 func tableShape(p *kernels.ParamTable) string {

@@ -146,7 +146,11 @@ func calls(b *Backend, dtype tensor.DType) (names []string, list []func(), resul
 	}
 	squares, scales := result(stat(2)), result(stat(2))
 	add("GradSquares", func() { b.GradSquares(squares, table) })
-	add("ClipScales", func() { b.ClipScales(scales, squares, 1) })
+	missed, followed := result(stat(1)), result(stat(300))
+	guard := kernels.Guard{Scale: scales, Missed: missed, Squares: squares, Losses: stat(3), MaxNorm: 1}
+	add("Guard", func() { b.Guard(guard) })
+	average := stat(300)
+	add("EMA", func() { b.EMA(followed, average, scales, 0.9) })
 	step := kernels.AdamWStep{Step: 3, LR: 1e-3, WD: 0.04, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Momentum: 0.99}
 	add("AdamW", func() { b.AdamW(table, scales, step) })
 	add("Upload", func() { b.Upload(o, g); b.Download(g, o) })

@@ -77,24 +77,44 @@ func (o *squaresOp) do(w *worker, lo, hi int) {
 	}
 }
 
-// ClipScales is scale[g] = min(1, maxNorm/(sqrt(squares[g])+1e-6)), or NaN throughout if any square is not finite.
-func (b *Backend) ClipScales(scale, squares *tensor.Tensor, maxNorm float64) {
-	kernels.CheckClipScales(scale, squares)
-	finite := true
-	for i := range squares.Len() {
-		v := squares.At(i)
-		finite = finite && !math.IsNaN(v) && !math.IsInf(v, 0)
-	}
-	for i := range scale.Len() {
+// Guard clips where all squares and losses are finite, and marks the step as missed otherwise.
+func (b *Backend) Guard(g kernels.Guard) {
+	kernels.CheckGuard(g)
+	missed := !allFinite(g.Squares) || g.Losses != nil && !allFinite(g.Losses)
+	for i := range g.Scale.Len() {
 		switch {
-		case !finite:
-			scale.Set(i, math.NaN())
-		case maxNorm == 0:
-			scale.Set(i, 1)
+		case missed:
+			g.Scale.Set(i, math.NaN())
+		case g.MaxNorm == 0:
+			g.Scale.Set(i, 1)
 		default:
-			scale.Set(i, math.Min(1, maxNorm/(math.Sqrt(squares.At(i))+1e-6)))
+			g.Scale.Set(i, math.Min(1, g.MaxNorm/(math.Sqrt(g.Squares.At(i))+1e-6)))
 		}
 	}
+	g.Missed.Set(0, 0)
+	if missed {
+		g.Missed.Set(0, 1)
+	}
+}
+
+func allFinite(x *tensor.Tensor) bool {
+	for i := range x.Len() {
+		if v := x.At(i); math.IsNaN(v) || math.IsInf(v, 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// EMA is dst = momentum·dst + (1-momentum)·src, unless a scale is NaN.
+func (b *Backend) EMA(dst, src, scale *tensor.Tensor, momentum float64) {
+	kernels.CheckEMA(dst, src, scale)
+	for _, v := range scale.F32() {
+		if v != v {
+			return
+		}
+	}
+	vec.Lerp(dst.F32(), src.F32(), float32(momentum), float32(1-momentum))
 }
 
 type adamOp struct {
@@ -152,6 +172,9 @@ func (o *adamOp) factors(e *kernels.ParamEntry) vec.Adam {
 	s := &o.s
 	lr := s.LR * e.LRMul
 	t := float64(s.Step)
+	if s.Missed != nil {
+		t -= s.Missed.At(0)
+	}
 	return vec.Adam{
 		Scale: o.scale[e.Group], Decay: float32(lr * s.WD * e.WDMul),
 		Beta1: float32(s.Beta1), OneBeta1: float32(1 - s.Beta1), Beta2: float32(s.Beta2), OneBeta2: float32(1 - s.Beta2),

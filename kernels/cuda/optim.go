@@ -75,12 +75,16 @@ func (b *Backend) GradSquares(out *tensor.Tensor, p *kernels.ParamTable) {
 	b.run("optim", "group_squares", [3]int{p.Groups, 1, 1}, [3]int{256, 1, 1}, 0)
 }
 
-// ClipScales is scale[g] = min(1, maxNorm/(sqrt(squares[g])+1e-6)).
-func (b *Backend) ClipScales(scale, squares *tensor.Tensor, maxNorm float64) {
-	kernels.CheckClipScales(scale, squares)
-	mustDevice(squares.DType())
-	b.args.reset().ptr(scale).ptr(squares).f32(maxNorm).i32(scale.Len())
-	b.run("optim", "clip_scales", [3]int{1, 1, 1}, [3]int{256, 1, 1}, 0)
+// Guard clips where all squares and losses are finite, and marks the step as missed otherwise.
+func (b *Backend) Guard(g kernels.Guard) {
+	kernels.CheckGuard(g)
+	mustDevice(g.Squares.DType())
+	losses := 0
+	if g.Losses != nil {
+		losses = g.Losses.Len()
+	}
+	b.args.reset().ptr(g.Scale).ptr(g.Missed).ptr(g.Squares).ptr(g.Losses).f32(g.MaxNorm).i32(g.Scale.Len(), losses)
+	b.run("optim", "guard", [3]int{1, 1, 1}, [3]int{256, 1, 1}, 0)
 }
 
 // AdamW is the fused optimiser and teacher update.
@@ -88,7 +92,16 @@ func (b *Backend) AdamW(p *kernels.ParamTable, scale *tensor.Tensor, s kernels.A
 	kernels.CheckAdamW(p, scale, s)
 	t := b.table(p)
 	bias := func(beta float64) float64 { return 1 / (1 - math.Pow(beta, float64(s.Step))) }
-	b.args.reset().u64(t.entries.Addr).u64(t.chunks.Addr).ptr(scale).f32(s.LR, s.WD, s.Beta1, 1-s.Beta1, s.Beta2, 1-s.Beta2, s.Eps).
-		f32(bias(s.Beta1), bias(s.Beta2), s.Momentum, 1-s.Momentum).i32(p.Groups)
+	b.args.reset().u64(t.entries.Addr).u64(t.chunks.Addr).ptr(scale).ptr(s.Missed).f32(s.LR, s.WD, s.Beta1, 1-s.Beta1, s.Beta2, 1-s.Beta2, s.Eps).
+		f32(bias(s.Beta1), bias(s.Beta2), s.Momentum, 1-s.Momentum).i32(p.Groups, s.Step)
 	b.run("optim", "adamw", [3]int{t.count, 1, 1}, [3]int{256, 1, 1}, 0)
+}
+
+// EMA is dst = momentum·dst + (1-momentum)·src, unless a scale is NaN.
+func (b *Backend) EMA(dst, src, scale *tensor.Tensor, momentum float64) {
+	kernels.CheckEMA(dst, src, scale)
+	mustDevice(dst.DType())
+	n := dst.Len()
+	b.args.reset().ptr(dst).ptr(src).ptr(scale).f32(momentum, 1-momentum).i32(n, scale.Len())
+	b.run("optim", "ema", [3]int{(n + 1023) / 1024, 1, 1}, [3]int{256, 1, 1}, 0)
 }

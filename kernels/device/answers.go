@@ -74,7 +74,7 @@ var families = []family{
 		rows("SinkhornCentre", tensor.F32, "33x33"),
 	), moverVersions},
 	{"optimiser", join(
-		rows("GradSquares", tensor.BF16, "14 entries"), rows("ClipScales", tensor.F32, "some clipped"),
+		rows("GradSquares", tensor.BF16, "14 entries"), rows("Guard", tensor.F32, "some clipped"),
 		rows("AdamW", tensor.BF16, "14 entries/step 2"),
 	), moverVersions},
 	{"activations", join(

@@ -3,6 +3,8 @@ package optest
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/tensor"
@@ -91,17 +93,22 @@ func adamwRows() []*spec {
 			steps = steps[1:2]
 		}
 		for _, step := range steps {
-			list = append(list, &spec{op: "AdamW", name: fmt.Sprintf("%s/step %d", name, step), work: kernels.AdamWFLOPs * n, build: adamw(lengths, step, 1)})
+			list = append(list, &spec{op: "AdamW", name: fmt.Sprintf("%s/step %d", name, step), work: kernels.AdamWFLOPs * n, build: adamw(lengths, step, -1, 1)})
 		}
-		list = append(list, &spec{op: "AdamW", name: name + "/not finite", work: kernels.AdamWFLOPs * n, build: adamw(lengths, 3, math.NaN())})
+		list = append(list, &spec{op: "AdamW", name: name + "/not finite", work: kernels.AdamWFLOPs * n, build: adamw(lengths, 3, -1, math.NaN())})
+		for _, missed := range slices.Compact([]int{0, 1, steps[len(steps)-1] - 1}) {
+			list = append(list, &spec{op: "AdamW", name: fmt.Sprintf("%s/%d missed", name, missed), work: kernels.AdamWFLOPs * n,
+				build: adamw(lengths, steps[len(steps)-1], missed, 1)})
+		}
 	}
 	large, medium := repeat(1<<20, 4), repeat(100_003, 4)
 	list = append(list,
 		&spec{op: "GradSquares", name: "bench", work: 8 << 20, size: bench, build: gradSquares(large)},
-		&spec{op: "AdamW", name: "bench", work: kernels.AdamWFLOPs * 4 << 20, size: bench, build: adamw(large, 10, 1)},
+		&spec{op: "AdamW", name: "bench", work: kernels.AdamWFLOPs * 4 << 20, size: bench, build: adamw(large, 10, -1, 1)},
 		&spec{op: "GradSquares", name: "split", work: 800_024, size: split, build: gradSquares(medium)},
-		&spec{op: "AdamW", name: "split", work: kernels.AdamWFLOPs * 400_012, size: split, build: adamw(medium, 10, 1)})
-	list = append(list, clipRows()...)
+		&spec{op: "AdamW", name: "split", work: kernels.AdamWFLOPs * 400_012, size: split, build: adamw(medium, 10, -1, 1)})
+	list = append(list, guardRows()...)
+	list = append(list, emaRows()...)
 	return list
 }
 
@@ -134,14 +141,25 @@ func gradSquares(lengths []int) func(r *row) {
 	}
 }
 
-func adamw(lengths []int, step int, finite float64) func(r *row) {
+// adamw is a row with a count of missed steps, or, where that is negative, without one.
+func adamw(lengths []int, step, missed int, finite float64) func(r *row) {
 	return func(r *row) {
 		s := kernels.AdamWStep{Step: step, LR: 2e-3, WD: 0.04, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Momentum: 0.996}
 		entries := tableOf(r, lengths)
 		scale := r.stat("scale", uniform(0.3, 1), 3)
 		scale.val[1] *= finite // the empty group, so that only looking at every scale helps
 		table := bind(entries)
-		r.call = func(b kernels.Backend) { b.AdamW(table(), scale.t, s) }
+		if missed < 0 {
+			r.call = func(b kernels.Backend) { b.AdamW(table(), scale.t, s) }
+		} else {
+			count := r.stat("missed", nil, 1)
+			count.val[0] = float64(missed)
+			r.call = func(b kernels.Backend) {
+				s := s
+				s.Missed = count.t
+				b.AdamW(table(), scale.t, s)
+			}
+		}
 		r.unmoved = func() int64 {
 			n := int64(0)
 			for _, e := range entries {
@@ -157,7 +175,7 @@ func adamw(lengths []int, step int, finite float64) func(r *row) {
 				return // nothing may change: every bound stays 0
 			}
 			for _, e := range entries {
-				e.bounds(scale.val[e.Group], s)
+				e.bounds(scale.val[e.Group], s, missed)
 			}
 		}
 		r.verify = func() error {
@@ -174,17 +192,23 @@ func adamw(lengths []int, step int, finite float64) func(r *row) {
 	}
 }
 
-func (e *entry) bounds(scale float64, s kernels.AdamWStep) {
+func (e *entry) bounds(scale float64, s kernels.AdamWStep, missed int) {
 	if !e.Frozen && !e.Skip {
 		lr := s.LR * e.LRMul
-		fix1 := 1 - math.Pow(s.Beta1, float64(s.Step))
-		fix2 := 1 - math.Pow(s.Beta2, float64(s.Step))
+		done := float64(s.Step - max(missed, 0))
+		fix1 := 1 - math.Pow(s.Beta1, done)
+		fix2 := 1 - math.Pow(s.Beta2, done)
+		corrections := 16 * u
+		if missed >= 0 {
+			// A device works them out itself, by one square and one sum for each bit of the number of updates.
+			corrections += 3 * u * (1 + math.Log2(done))
+		}
 		for i, p := range e.param.val {
 			g := math.Abs(scale * e.grad.val[i])
 			m := s.Beta1*math.Abs(e.m.val[i]) + (1-s.Beta1)*g
 			e.m.err[i] = 4 * u * m
 			e.v.err[i] = 5 * u * e.v.want[i]
-			e.param.err[i] = 3*u*math.Abs(p) + 16*u*lr*(m/fix1)/(math.Sqrt(e.v.want[i]/fix2)+s.Eps)
+			e.param.err[i] = 3*u*math.Abs(p) + corrections*lr*(m/fix1)/(math.Sqrt(e.v.want[i]/fix2)+s.Eps)
 		}
 	}
 	if e.ema == nil {
@@ -209,30 +233,66 @@ func halves16(half, master *operand) error {
 	return nil
 }
 
-func clipRows() []*spec {
+func guardRows() []*spec {
 	var list []*spec
 	for _, c := range []struct {
-		name    string
-		squares []float64
-		maxNorm float64
+		name            string
+		squares, losses []float64
+		maxNorm         float64
 	}{
-		{"some clipped", []float64{0, 1, 8.9, 9, 9.1, 1e6, 1e-12}, 3},
-		{"one", []float64{100}, 0.5},
-		{"off", []float64{1, 100, 1e20}, 0},
-		{"infinite", []float64{1, math.Inf(1), 2}, 3},
-		{"not a number", []float64{1, 4, math.NaN()}, 3},
-		{"off but infinite", []float64{math.Inf(1), 2}, 0},
-		{"many", append(make([]float64, 300), 40, 50), 1},
+		{"some clipped", []float64{0, 1, 8.9, 9, 9.1, 1e6, 1e-12}, []float64{1, -2, 3}, 3},
+		{"one", []float64{100}, []float64{1}, 0.5},
+		{"off", []float64{1, 100, 1e20}, nil, 0},
+		{"infinite", []float64{1, math.Inf(1), 2}, nil, 3},
+		{"not a number", []float64{1, 4, math.NaN()}, []float64{1}, 3},
+		{"off but infinite", []float64{math.Inf(1), 2}, nil, 0},
+		{"a loss is not a number", []float64{1, 4}, []float64{1, math.NaN(), 2}, 3},
+		{"a loss is infinite", []float64{1}, []float64{math.Inf(-1)}, 0},
+		{"many", append(make([]float64, 300), 40, 50), append(make([]float64, 270), 1), 1},
+		{"the last of many losses", []float64{1}, append(make([]float64, 270), math.NaN()), 1},
 	} {
-		list = append(list, &spec{op: "ClipScales", name: c.name, work: int64(len(c.squares)), build: func(r *row) {
-			squares := r.stat("squares", nil, len(c.squares))
-			for i, v := range c.squares {
-				squares.val[i] = round(squares.dtype, v)
+		list = append(list, &spec{op: "Guard", name: c.name, work: int64(len(c.squares) + len(c.losses)), build: func(r *row) {
+			values := func(name string, list []float64) *operand {
+				if list == nil {
+					return nil
+				}
+				x := r.stat(name, nil, len(list))
+				for i, v := range list {
+					x.val[i] = round(x.dtype, v)
+				}
+				return x
 			}
-			scale := r.outStat("scale", len(c.squares))
-			r.call = func(b kernels.Backend) { b.ClipScales(scale.t, squares.t, c.maxNorm) }
+			squares, losses := values("squares", c.squares), values("losses", c.losses)
+			scale, missed := r.outStat("scale", len(c.squares)), r.outStat("missed", 1)
+			r.call = func(b kernels.Backend) {
+				b.Guard(kernels.Guard{Scale: scale.t, Missed: missed.t, Squares: squares.t, Losses: tensorOf(losses), MaxNorm: c.maxNorm})
+			}
 			r.bound = func() { each(scale, func(g int) float64 { return 6 * u * scale.want[g] }) }
 		}})
 	}
+	return list
+}
+
+func emaRows() []*spec {
+	var list []*spec
+	for _, n := range append([]int{1024, 1025, 5000}, edges...) {
+		for name, finite := range map[string]float64{"": 1, "/not finite": math.NaN()} {
+			list = append(list, &spec{op: "EMA", name: fmt.Sprint(n, name), work: 3 * int64(n), build: func(r *row) {
+				const momentum = 0.9
+				dst := r.inout("dst", r.statType(), normal(1), n)
+				src, scale := r.stat("src", normal(1), n), r.stat("scale", uniform(0.3, 1), 3)
+				scale.val[1] *= finite
+				r.call = func(b kernels.Backend) { b.EMA(dst.t, src.t, scale.t, momentum) }
+				r.bound = func() {
+					for i, v := range dst.val {
+						if finite == finite {
+							dst.err[i] = 3 * u * (momentum*math.Abs(v) + (1-momentum)*math.Abs(src.val[i]))
+						}
+					}
+				}
+			}})
+		}
+	}
+	slices.SortFunc(list, func(a, b *spec) int { return strings.Compare(a.name, b.name) })
 	return list
 }

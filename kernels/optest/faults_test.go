@@ -120,7 +120,12 @@ func faults() []fault {
 		{"adamw ignores the clip scale", "AdamW", noClip{r}, anyType, false},
 		{"adamw forgets the half copy", "AdamW", noHalf{r}, anyType, false},
 		{"gradient norm counts skipped entries", "GradSquares", countsSkipped{r}, anyType, false},
-		{"clip scale above 1", "ClipScales", scalesUp{r}, anyType, false},
+		{"adamw counts missed steps", "AdamW", countsMissed{r}, anyType, false},
+		{"clip scale above 1", "Guard", scalesUp{r}, anyType, false},
+		{"guard looks at the squares only", "Guard", blindToLosses{r}, anyType, false},
+		{"guard counts no missed step", "Guard", missesNothing{r}, anyType, false},
+		{"ema follows in a step that is skipped", "EMA", followsAnyway{r}, anyType, false},
+		{"ema takes all of the new value", "EMA", takesAll{r}, anyType, false},
 		{"copy truncates to bf16", "Copy", truncates{r}, anyType, false},
 		{"column sum without the last row", "ColSum", lastRow{r}, anyType, false},
 		{"column variance unbiased", "ColMoments", unbiased{r}, anyType, false},
@@ -509,13 +514,51 @@ func (b countsSkipped) GradSquares(out *tensor.Tensor, p *kernels.ParamTable) {
 
 type scalesUp struct{ *ref.Backend }
 
-func (b scalesUp) ClipScales(scale, squares *tensor.Tensor, maxNorm float64) {
-	b.Backend.ClipScales(scale, squares, maxNorm)
-	for g := range scale.Len() {
-		if v := scale.At(g); v == v && maxNorm > 0 {
-			scale.Set(g, maxNorm/(math.Sqrt(squares.At(g))+1e-6))
+func (b scalesUp) Guard(g kernels.Guard) {
+	b.Backend.Guard(g)
+	for i := range g.Scale.Len() {
+		if v := g.Scale.At(i); v == v && g.MaxNorm > 0 {
+			g.Scale.Set(i, g.MaxNorm/(math.Sqrt(g.Squares.At(i))+1e-6))
 		}
 	}
+}
+
+type blindToLosses struct{ *ref.Backend }
+
+func (b blindToLosses) Guard(g kernels.Guard) {
+	g.Losses = nil
+	b.Backend.Guard(g)
+}
+
+type missesNothing struct{ *ref.Backend }
+
+func (b missesNothing) Guard(g kernels.Guard) {
+	b.Backend.Guard(g)
+	g.Missed.Set(0, 0)
+}
+
+type countsMissed struct{ *ref.Backend }
+
+func (b countsMissed) AdamW(p *kernels.ParamTable, scale *tensor.Tensor, s kernels.AdamWStep) {
+	s.Missed = nil
+	b.Backend.AdamW(p, scale, s)
+}
+
+type followsAnyway struct{ *ref.Backend }
+
+func (b followsAnyway) EMA(dst, src, scale *tensor.Tensor, momentum float64) {
+	one := clone(scale)
+	b.Fill(one, 1)
+	b.Backend.EMA(dst, src, one, momentum)
+}
+
+type takesAll struct{ *ref.Backend }
+
+func (b takesAll) EMA(dst, src, scale *tensor.Tensor, momentum float64) {
+	if v := scale.At(0); v == v {
+		momentum = 0
+	}
+	b.Backend.EMA(dst, src, scale, momentum)
 }
 
 type truncates struct{ *ref.Backend }

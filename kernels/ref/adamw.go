@@ -24,27 +24,52 @@ func (b *Backend) GradSquares(out *tensor.Tensor, p *kernels.ParamTable) {
 	store(out, 0, sums)
 }
 
-// ClipScales is scale[g] = min(1, maxNorm/(sqrt(squares[g])+1e-6)); NaN everywhere if a square is not finite.
-func (b *Backend) ClipScales(scale, squares *tensor.Tensor, maxNorm float64) {
-	kernels.CheckClipScales(scale, squares)
+// Guard clips where all squares and losses are finite, and marks the step as missed otherwise.
+func (b *Backend) Guard(g kernels.Guard) {
+	kernels.CheckGuard(g)
 	b.begin()
-	sq, out := b.load(squares), b.take(squares.Len())
-	finite := true
-	for g, v := range sq {
-		out[g] = 1
-		if maxNorm > 0 {
-			out[g] = math.Min(1, maxNorm/(math.Sqrt(v)+1e-6))
-		}
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			finite = false
+	sq, out := b.load(g.Squares), b.take(g.Squares.Len())
+	var losses []float64
+	if g.Losses != nil {
+		losses = b.load(g.Losses)
+	}
+	missed := 0.0
+	for _, list := range [][]float64{sq, losses} {
+		for _, v := range list {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				missed = 1
+			}
 		}
 	}
-	if !finite {
-		for g := range out {
-			out[g] = math.NaN()
+	for i, v := range sq {
+		switch {
+		case missed > 0:
+			out[i] = math.NaN()
+		case g.MaxNorm > 0:
+			out[i] = math.Min(1, g.MaxNorm/(math.Sqrt(v)+1e-6))
+		default:
+			out[i] = 1
 		}
 	}
-	store(scale, 0, out)
+	store(g.Scale, 0, out)
+	store(g.Missed, 0, []float64{missed})
+}
+
+// EMA is dst = momentum·dst + (1-momentum)·src, unless a scale is NaN.
+func (b *Backend) EMA(dst, src, scale *tensor.Tensor, momentum float64) {
+	kernels.CheckEMA(dst, src, scale)
+	b.begin()
+	for _, v := range b.load(scale) {
+		if math.IsNaN(v) {
+			return
+		}
+	}
+	x, out := b.load(src), b.take(dst.Len())
+	fetch(out, dst, 0)
+	for i := range out {
+		out[i] = momentum*out[i] + (1-momentum)*x[i]
+	}
+	store(dst, 0, out)
 }
 
 // AdamW follows the formulas of kernels.AdamWStep entry by entry.
@@ -78,8 +103,12 @@ func (b *Backend) adamW(e *kernels.ParamEntry, scale float64, s kernels.AdamWSte
 	fetch(m, e.M, 0)
 	fetch(v, e.V, 0)
 	lr, wd := s.LR*e.LRMul, s.WD*e.WDMul
-	fix1 := 1 - math.Pow(s.Beta1, float64(s.Step))
-	fix2 := 1 - math.Pow(s.Beta2, float64(s.Step))
+	done := float64(s.Step)
+	if s.Missed != nil {
+		done -= s.Missed.At(0)
+	}
+	fix1 := 1 - math.Pow(s.Beta1, done)
+	fix2 := 1 - math.Pow(s.Beta2, done)
 	for i := range n {
 		g := scale * grad[i]
 		p[i] -= lr * wd * p[i]

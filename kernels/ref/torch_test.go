@@ -223,7 +223,7 @@ func TestTorchAdamW(t *testing.T) {
 		}}
 		b.GradSquares(squares, table)
 		norms.Set(step, math.Sqrt(squares.At(0)))
-		b.ClipScales(scale, squares, 2)
+		b.Guard(kernels.Guard{Scale: scale, Missed: f64(1), Squares: squares, MaxNorm: 2})
 		b.AdamW(table, scale, kernels.AdamWStep{Step: step + 1, LR: 3e-3, WD: 0.04, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Momentum: 0.99})
 		b.Copy(params.Rows(step, step+1), param)
 		b.Copy(teachers.Rows(step, step+1), ema)

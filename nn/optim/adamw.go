@@ -67,7 +67,8 @@ type entry struct {
 	module  int
 	param   *nn.Param
 	lrMul   float64
-	updates int
+	updates int // tried
+	counter int // of AdamW.counters
 }
 
 // AdamW is the optimiser of a student made of modules, with the teacher's moving average.
@@ -86,6 +87,13 @@ type AdamW struct {
 	squares *tensor.Tensor
 	scales  *tensor.Tensor
 	groups  []string
+
+	// counters says how many of the updates that were tried did nothing, because a loss or a gradient was not finite:
+	// [entries] on the device, which alone knows it while results are not read back. Entries that have always been
+	// updated together share one; used is the number of them in use.
+	counters *tensor.Tensor
+	used     int
+	missed   *tensor.Tensor // [1]: whether the last update did nothing
 }
 
 // part is the entries that share a step number.
@@ -93,6 +101,8 @@ type part struct {
 	table   kernels.ParamTable
 	members []int
 	updates int
+	counter int
+	idle    bool // frozen or skipped: only the teacher follows
 }
 
 // NewAdamW allocates the moments of every parameter that is not frozen. Parameters that are frozen now are left
@@ -148,9 +158,16 @@ func NewAdamW(b kernels.Backend, modules []Module, o Options) (*AdamW, error) {
 	if a.squares, err = tensor.New(b.Allocator(), stat, len(a.groups)); err == nil {
 		a.scales, err = tensor.New(b.Allocator(), stat, len(a.groups))
 	}
+	if err == nil {
+		a.counters, err = tensor.New(b.Allocator(), stat, len(a.entries))
+	}
+	if err == nil {
+		a.missed, err = tensor.New(b.Allocator(), stat, 1)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("optim: %w", err)
 	}
+	a.resetCounters()
 	return a, nil
 }
 
@@ -229,42 +246,84 @@ func (a *AdamW) Squares(last LastLayer) *tensor.Tensor {
 	return a.squares
 }
 
-// Apply clips by the norms in Squares, updates student and teacher, and counts the step. If a norm is not finite
-// nothing is changed on the device; the caller, who sees it in Squares, then calls Undo.
-func (a *AdamW) Apply(s Step) {
+// Apply clips by the norms in Squares, updates student and teacher, and counts the step. If a norm or one of losses, which
+// may be nil, is not finite the step is as if it had not been: nothing is changed, and it is not counted. The device sees
+// to that by itself; nobody has to look.
+func (a *AdamW) Apply(s Step, losses *tensor.Tensor) {
 	a.setFlags(s.LastLayer)
-	a.backend.ClipScales(a.scales, a.squares, a.options.MaxNorm)
+	a.backend.Guard(kernels.Guard{Scale: a.scales, Missed: a.missed, Squares: a.squares, Losses: losses, MaxNorm: a.options.MaxNorm})
 	for i := range a.parts {
 		p := &a.parts[i]
 		p.updates++
+		counter := a.counters.Rows(p.counter, p.counter+1)
 		a.backend.AdamW(&p.table, a.scales, kernels.AdamWStep{
-			Step: p.updates, LR: s.LR, WD: s.WD,
+			Step: p.updates, Missed: counter, LR: s.LR, WD: s.WD,
 			Beta1: a.options.Beta1, Beta2: a.options.Beta2, Eps: a.options.Eps, Momentum: s.Momentum,
 		})
-		a.count(p, 1)
+		if p.idle {
+			continue
+		}
+		a.backend.Axpy(counter, 1, a.missed)
+		for _, k := range p.members {
+			a.entries[k].updates++
+		}
 	}
 }
+
+// Scales is the clip scales of the last Apply, [groups] on the device: NaN where it did nothing.
+func (a *AdamW) Scales() *tensor.Tensor { return a.scales }
 
 // Step is Squares and Apply.
 func (a *AdamW) Step(s Step) {
 	a.Squares(s.LastLayer)
-	a.Apply(s)
+	a.Apply(s, nil)
 }
 
-// Undo takes back the count of the last Apply, which a gradient that was not finite had made do nothing.
-func (a *AdamW) Undo() {
-	for i := range a.parts {
-		a.parts[i].updates--
-		a.count(&a.parts[i], -1)
+// resetCounters makes all entries share one counter, of 0.
+func (a *AdamW) resetCounters() {
+	a.backend.Fill(a.counters, 0)
+	for i := range a.entries {
+		a.entries[i].counter = 0
+	}
+	a.used, a.built = 1, false
+}
+
+// settle takes the updates that did nothing off the counts of the entries. It waits for the device.
+func (a *AdamW) settle() {
+	missed := kernels.ToHost(a.backend, a.counters)
+	any := false
+	for i := range a.entries {
+		e := &a.entries[i]
+		n := int(missed.At(e.counter))
+		e.updates -= n
+		any = any || n > 0
+	}
+	if any {
+		a.resetCounters()
 	}
 }
 
-// count moves the update counts of the entries of a part that are updated.
-func (a *AdamW) count(p *part, by int) {
-	for _, i := range p.members {
-		if e := &a.Table.Entries[i]; !e.Frozen && !e.Skip {
-			a.entries[i].updates += by
+// fork gives the idle entries of a counter that others go on to use one of their own, with what it holds now.
+func (a *AdamW) fork() {
+	active, forks := map[int]bool{}, map[int]int{}
+	for i := range a.entries {
+		if row := &a.Table.Entries[i]; !row.Frozen && !row.Skip {
+			active[a.entries[i].counter] = true
 		}
+	}
+	for i := range a.entries {
+		e, row := &a.entries[i], &a.Table.Entries[i]
+		if !row.Frozen && !row.Skip || !active[e.counter] {
+			continue
+		}
+		to, ok := forks[e.counter]
+		if !ok {
+			to = a.used
+			a.used++
+			forks[e.counter] = to
+			a.backend.Copy(a.counters.Rows(to, to+1), a.counters.Rows(e.counter, e.counter+1))
+		}
+		e.counter = to
 	}
 }
 
@@ -300,6 +359,9 @@ func (a *AdamW) setFlags(last LastLayer) {
 		if e.param.LastLayer && last == LastLayerHeld {
 			row.LRMul = 0
 		}
+	}
+	a.fork()
+	for i := range a.entries {
 		a.place(i)
 	}
 	for i := range a.parts {
@@ -310,19 +372,18 @@ func (a *AdamW) setFlags(last LastLayer) {
 // place puts entry i in the part of its update count. Bias correction counts the updates of each parameter, as
 // PyTorch's optimisers do, so that one that starts late starts with the full correction.
 func (a *AdamW) place(i int) {
-	row := a.Table.Entries[i]
+	row, e := a.Table.Entries[i], &a.entries[i]
+	idle := row.Frozen || row.Skip
 	for j := range a.parts {
 		p := &a.parts[j]
-		first := p.members[0]
-		idle := a.Table.Entries[first].Frozen || a.Table.Entries[first].Skip
-		if p.updates == a.entries[i].updates && idle == (row.Frozen || row.Skip) {
+		if p.updates == e.updates && p.counter == e.counter && p.idle == idle {
 			p.table.Entries = append(p.table.Entries, row)
 			p.members = append(p.members, i)
 			return
 		}
 	}
 	a.parts = append(a.parts, part{
-		table: kernels.ParamTable{Entries: []kernels.ParamEntry{row}}, members: []int{i}, updates: a.entries[i].updates,
+		table: kernels.ParamTable{Entries: []kernels.ParamEntry{row}}, members: []int{i}, updates: e.updates, counter: e.counter, idle: idle,
 	})
 }
 
@@ -333,8 +394,10 @@ type Moment struct {
 	Updates int
 }
 
-// State lists the moments in table order. The tensors are the live ones.
+// State lists the moments in table order. The tensors are the live ones. It waits for the device, whose count of updates
+// that did nothing it takes in.
 func (a *AdamW) State() []Moment {
+	a.settle()
 	out := make([]Moment, len(a.entries))
 	for i, e := range a.entries {
 		row := a.Table.Entries[i]
@@ -356,7 +419,8 @@ func (a *AdamW) SetUpdates(name string, updates int) error {
 	if updates < 0 {
 		return fmt.Errorf("optim: %s: the checkpoint counts %d updates; it must be 0 or more", name, updates)
 	}
+	a.settle()
 	a.entries[i].updates = updates
-	a.built = false
+	a.resetCounters()
 	return nil
 }

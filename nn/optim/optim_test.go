@@ -2,6 +2,7 @@ package optim_test
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -254,7 +255,7 @@ func TestFreezeForAWhile(t *testing.T) {
 	}
 }
 
-// A gradient that is not finite changes nothing, and Undo takes the count back.
+// A gradient that is not finite changes nothing, and the step is not counted.
 func TestNonFiniteGradientChangesNothing(t *testing.T) {
 	student, teacher := head(t, oracle), head(t, oracle)
 	opt, err := optim.NewAdamW(oracle.Backend, []optim.Module{{Name: "head", Params: student.Params, Teacher: teacher.Params}}, options)
@@ -265,7 +266,6 @@ func TestNonFiniteGradientChangesNothing(t *testing.T) {
 	setGrads(student, 0)
 	student.Params.ByName("mlp.0.bias").Grad().F64()[1] = math.Inf(1)
 	opt.Step(optim.Step{LR: 0.02, WD: 0.3, Momentum: 0.9})
-	opt.Undo()
 	if diff := cmp.Diff(before, state(student.Params)); diff != "" {
 		t.Errorf("student:\n%s", diff)
 	}
@@ -277,6 +277,68 @@ func TestNonFiniteGradientChangesNothing(t *testing.T) {
 			t.Errorf("%s counts %d updates, want 0", m.Name, m.Updates)
 		}
 	}
+}
+
+// Steps that did nothing leave no trace: not in what is trained from the start, not in what is thawed between or after
+// them, and not in the counts of a checkpoint.
+func TestMissedStepsLeaveNoTrace(t *testing.T) {
+	run := func(missed map[int]bool) (map[string][]float64, []int) {
+		student := head(t, oracle)
+		opt, err := optim.NewAdamW(oracle.Backend, []optim.Module{{Name: "head", Params: student.Params}}, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mlp := func(p *nn.Param) bool { return p.Name == "mlp.0.weight" }
+		for i := range 9 {
+			switch i {
+			case 3:
+				student.Params.Freeze(mlp)
+			case 6:
+				student.Params.Unfreeze(mlp)
+			}
+			last := optim.LastLayerTrains
+			if i < 5 {
+				last = optim.LastLayerSkipped
+			}
+			for range 2 {
+				setGrads(student, i)
+				if missed[i] {
+					// The same step, first with a gradient that is not finite.
+					student.Params.ByName("mlp.0.bias").Grad().F64()[1] = math.NaN()
+				}
+				opt.Step(optim.Step{LR: 0.02, WD: 0.3, Momentum: 0.9, LastLayer: last})
+				student.Params.ZeroGrad()
+				if !missed[i] {
+					break
+				}
+				missed = without(missed, i)
+			}
+		}
+		var counts []int
+		for _, m := range opt.State() {
+			counts = append(counts, m.Updates)
+		}
+		return state(student.Params), counts
+	}
+	want, counts := run(nil)
+	for name, missed := range map[string]map[int]bool{
+		"one": {1: true}, "before a thaw": {0: true, 4: true}, "around all changes": {2: true, 3: true, 4: true, 5: true, 6: true, 8: true},
+	} {
+		got, n := run(missed)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: without and with missed steps:\n%s", name, diff)
+		}
+		if diff := cmp.Diff(counts, n); diff != "" {
+			t.Errorf("%s: updates:\n%s", name, diff)
+		}
+	}
+}
+
+// without is the set without one number.
+func without(set map[int]bool, i int) map[int]bool {
+	out := maps.Clone(set)
+	delete(out, i)
+	return out
 }
 
 // Layer decay, the patch embedding's factor and weight decay by kind of parameter, over a whole model.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/dino-mx/dmx/autograd"
-	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/tensor"
 )
 
@@ -37,9 +36,8 @@ type centring struct {
 	mean     *tensor.Tensor // [K]: mean logits of the batch (softmax-centring)
 	sums     *tensor.Tensor // [K]: column sums (Sinkhorn-Knopp)
 	zeros    *tensor.Tensor // i32 [rows of a step]: the index that repeats one number (Sinkhorn-Knopp)
-	update   kernels.ParamTable
-	total    int  // rows of the step of all processes
-	seen     bool // mean holds rows of a step that the centre does not
+	total    int            // rows of the step of all processes
+	seen     bool           // mean holds rows of a step that the centre does not
 }
 
 // newCentring makes the centre of k prototypes, for steps of up to rows teacher rows.
@@ -61,9 +59,6 @@ func newCentring(e *Env, name string, k, rows int, t Targets) (*centring, error)
 			return nil, err
 		}
 	}
-	// The centre follows the batch mean exactly as a teacher follows a frozen parameter. In this form the
-	// optimiser's own guard leaves it alone when the gradient is not finite, without a look at the device.
-	c.update = kernels.ParamTable{Entries: []kernels.ParamEntry{{Param: c.mean, EMA: c.centre, Frozen: true}}, Groups: e.Groups}
 	return c, nil
 }
 
@@ -129,5 +124,5 @@ func (c *centring) follow(scales *tensor.Tensor) {
 		c.env.Backend.Fill(c.mean, 0) // all rows are those of other processes
 	}
 	c.env.reduce(c.name+" centre", c.mean)
-	c.env.Backend.AdamW(&c.update, scales, kernels.AdamWStep{Step: 1, Momentum: c.momentum})
+	c.env.Backend.EMA(c.centre, c.mean, scales, c.momentum)
 }

@@ -176,7 +176,7 @@ func TestLossesAgainstReference(t *testing.T) {
 						}
 						units, weights = len(ws), tensor.FromF64(ws, len(ws))
 					}
-					target, err := newCentring(&Env{Backend: e.b, Stat: e.dtype, Groups: 1}, c.Kind, k, units*u.teachers, Targets{Sinkhorn: c.Method == "sinkhorn_knopp", CentreMomentum: .9})
+					target, err := newCentring(&Env{Backend: e.b, Stat: e.dtype}, c.Kind, k, units*u.teachers, Targets{Sinkhorn: c.Method == "sinkhorn_knopp", CentreMomentum: .9})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -247,7 +247,7 @@ func TestLogitsMemory(t *testing.T) {
 	b := newCPU(t, 1)
 	const units, k, width = 64, 512, 8
 	for _, sinkhorn := range []bool{false, true} {
-		target, err := newCentring(&Env{Backend: b, Stat: tensor.F32, Groups: 1}, "test", k, units, Targets{Sinkhorn: sinkhorn, CentreMomentum: .9})
+		target, err := newCentring(&Env{Backend: b, Stat: tensor.F32}, "test", k, units, Targets{Sinkhorn: sinkhorn, CentreMomentum: .9})
 		if err != nil {
 			t.Fatal(err)
 		}

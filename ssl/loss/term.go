@@ -101,7 +101,6 @@ type Env struct {
 	TeacherCLSHead, TeacherMaskedHead nn.HeadConfig
 
 	MaxMasked int // masked patches of this process's step at most
-	Groups    int // clip groups of the optimiser: the length of Update's scales
 	// ChunkBytes bounds the logits that exist at a time on each side of a loss over prototypes.
 	ChunkBytes int
 	// Reduce adds a tensor over all processes, in place; nil for a process that trains alone. point names the place in

@@ -91,27 +91,63 @@ KERNEL THREADS(256) void group_squares(float *out, const float *partial, const E
   if (tid_x == 0) out[block_x] = s;
 }
 
-// scale[g] = min(1, max_norm/(sqrt(squares[g])+1e-6)); NaN everywhere if any entry is not finite.
-KERNEL THREADS(256) void clip_scales(float *scale, const float *squares, float max_norm, int groups) {
+// scale[g] = min(1, max_norm/(sqrt(squares[g])+1e-6)) and missed = 0 where all squares and losses are finite; otherwise NaN
+// everywhere and missed = 1.
+KERNEL THREADS(256) void guard(float *scale, float *missed, const float *squares, const float *losses, float max_norm, int groups, int parts) {
   SHARED static float scratch[33];
   float bad = 0;
   for (int i = tid_x; i < groups; i += dim_x)
     if (!is_finite(squares[i])) bad = 1;
+  for (int i = tid_x; i < parts; i += dim_x)
+    if (!is_finite(losses[i])) bad = 1;
   bad = group_sum(bad, scratch);
   for (int i = tid_x; i < groups; i += dim_x) {
     float s = max_norm > 0 ? min_(1.0f, max_norm / (sqrt_(squares[i]) + 1e-6f)) : 1.0f;
     scale[i] = bad > 0 ? bits_f32(0x7fc00000u) : s;
   }
+  if (tid_x == 0) *missed = bad > 0 ? 1.0f : 0.0f;
 }
 
-// bias1 and bias2 are 1/(1-β^t); rest1, rest2 and rest are 1-β1, 1-β2 and 1-momentum, which f32 would round badly. A NaN among the scales stops all blocks: the step is skipped.
-KERNEL THREADS(256) void adamw(const Entry *entries, const Chunk *chunks, const float *scale, float lr, float wd, float beta1, float rest1, float beta2, float rest2,
-                               float eps, float bias1, float bias2, float momentum, float rest, int groups) {
-  SHARED static float scratch[33];
+// Whether a scale is NaN, in all threads of the block.
+DEVICE bool skips(const float *scale, int groups, float *scratch) {
   float bad = 0;
   for (int i = tid_x; i < groups; i += dim_x)
     if (scale[i] != scale[i]) bad = 1;
-  if (group_sum(bad, scratch) > 0) return;
+  return group_sum(bad, scratch) > 0;
+}
+
+// dst = momentum·dst + rest·src, unless a scale is NaN.
+KERNEL THREADS(256) void ema(float *dst, const float *src, const float *scale, float momentum, float rest, int n, int groups) {
+  SHARED static float scratch[33];
+  if (skips(scale, groups, scratch)) return;
+  int hi = min_(n, (block_x + 1) * 1024);
+  for (int i = block_x * 1024 + tid_x; i < hi; i += dim_x) dst[i] = momentum * dst[i] + rest * src[i];
+}
+
+// 1 - β^t for t >= 1, from rest = 1 - β: u(2n) = u(n)·(2 - u(n)) and u(n+1) = u(n) + rest·(1 - u(n)) lose no digits where
+// β^t is near 1.
+DEVICE float one_minus_power(float rest, int t) {
+  float u = 0;
+#pragma unroll 1
+  for (int bit = 30; bit >= 0; bit--) {
+    u = u * (2 - u);
+    if (t >> bit & 1) u = fma_(rest, 1 - u, u);
+  }
+  return u;
+}
+
+// bias1 and bias2 are 1/(1-β^t) for t = steps; rest1, rest2 and rest are 1-β1, 1-β2 and 1-momentum, which f32 would round
+// badly. missed, if there, holds how many of the steps before were not carried out, and t = steps - missed. A NaN among the
+// scales stops all blocks: the step is skipped.
+KERNEL THREADS(256) void adamw(const Entry *entries, const Chunk *chunks, const float *scale, const float *missed, float lr, float wd, float beta1, float rest1,
+                               float beta2, float rest2, float eps, float bias1, float bias2, float momentum, float rest, int groups, int steps) {
+  SHARED static float scratch[33];
+  if (skips(scale, groups, scratch)) return;
+  if (missed) { // also where it is 0, so that a run with a missed step has the bits of one without
+    int t = steps - (int)*missed;
+    bias1 = 1 / one_minus_power(rest1, t);
+    bias2 = 1 / one_minus_power(rest2, t);
+  }
   Chunk ch = chunks[block_x];
   Entry e = entries[ch.entry];
   float clip = scale[e.group];
