@@ -52,6 +52,9 @@ func TestReadmeCommandsExist(t *testing.T) {
 			}
 			if w == "./dmx" || w == "./tools/dmx" && words[0] == "go" && words[1] == "run" {
 				checkDmx(t, program, line, words[i+1:])
+				if words[i+1] == "ptx" {
+					runDmx(t, program, line, words[i+1:])
+				}
 				break
 			}
 		}
@@ -77,6 +80,16 @@ func checkDmx(t *testing.T, program, line string, args []string) {
 		if strings.HasPrefix(a, "--") && !strings.Contains(string(out), a) {
 			t.Errorf("%s: dmx %s has no flag %s", line, strings.Join(path, " "), a)
 		}
+	}
+}
+
+// runDmx runs a command that needs nothing but the repository.
+func runDmx(t *testing.T, program, line string, args []string) {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Dir = root(t)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", line, err, out)
 	}
 }
 

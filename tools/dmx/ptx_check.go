@@ -15,7 +15,7 @@ type ptxCheckCmd struct {
 func (ptxCheckCmd) Help() string {
 	return `Every instruction is compiled as dmx ptx run would: unknown opcodes, modifiers and types, wrong operands, registers and labels that are not declared are reported as FILE:LINE: reason. Then every kernel is listed with what it takes.
 
-Example: dmx ptx check scale.ptx`
+Example: dmx ptx check tools/dmx/testdata/scale.ptx`
 }
 
 // Run prints what the file holds.

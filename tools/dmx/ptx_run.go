@@ -28,7 +28,7 @@ func (ptxRunCmd) Help() string {
 ` + argumentHelp + `
 
 Examples:
-  dmx ptx run scale.ptx --block 256 --grid 4 --arg buf:f32:1000=iota --arg f32:0.5 --arg i32:1000
+  dmx ptx run tools/dmx/testdata/scale.ptx --block 256 --grid 4 --arg buf:f32:1000=iota --arg f32:0.5 --arg i32:1000
   dmx ptx run gemm.ptx --kernel gemm --grid 2,2 --block 128 --shared 49152 --arg buf:bf16=@a.npy --arg buf:bf16=@b.npy --arg buf:f32:256x256 --out 2=c.npy --seeds 10`
 }
 

@@ -20,7 +20,7 @@ func (ptxStatsCmd) Help() string {
 
 Examples:
   dmx ptx stats gemm.ptx --kernel gemm
-  dmx ptx stats scale.ptx --block 256 --grid 4 --arg buf:f32:1000=iota --arg f32:0.5 --arg i32:1000`
+  dmx ptx stats tools/dmx/testdata/scale.ptx --block 256 --grid 4 --arg buf:f32:1000=iota --arg f32:0.5 --arg i32:1000`
 }
 
 // Run prints the counts.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/binary"
 	"math"
 	"os"
@@ -15,35 +16,10 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// scalePTX multiplies n floats by a number, one thread each.
-const scalePTX = `.version 8.3
-.target sm_80
-.address_size 64
-.visible .entry scale(.param .u64 x, .param .f32 a, .param .u32 n)
-.maxntid 256, 1, 1
-{
-	.reg .pred %p<2>;
-	.reg .f32 %f<4>;
-	.reg .b32 %r<6>;
-	.reg .b64 %rd<4>;
-	ld.param.u64 %rd1, [x];
-	ld.param.f32 %f1, [a];
-	ld.param.u32 %r1, [n];
-	mov.u32 %r2, %ctaid.x;
-	mov.u32 %r3, %ntid.x;
-	mov.u32 %r4, %tid.x;
-	mad.lo.s32 %r5, %r2, %r3, %r4;
-	setp.ge.s32 %p1, %r5, %r1;
-	@%p1 bra $done;
-	mul.wide.s32 %rd2, %r5, 4;
-	add.s64 %rd3, %rd1, %rd2;
-	ld.global.f32 %f2, [%rd3];
-	mul.f32 %f3, %f1, %f2;
-	st.global.f32 [%rd3], %f3;
-$done:
-	ret;
-}
-`
+// scalePTX multiplies n floats by a number, one thread each. It is the README's example.
+//
+//go:embed testdata/scale.ptx
+var scalePTX string
 
 // reversePTX turns 64 numbers around through shared memory; without its barrier one warp may read before the other has
 // written. Its accesses to shared memory are two words apart, so that two lanes meet in every bank.
