@@ -81,6 +81,7 @@ type branchInput struct {
 type blockInput struct {
 	attn, mlp branchInput
 	rows      *autograd.RowMap // in the last block the only rows that are needed of the result, or nil for all
+	few       *autograd.RowMap // where they are among the rows of attn.pick; nil without rows or pick
 	draw      Draw
 	queries   *tensor.Tensor
 	probs     *tensor.Tensor
@@ -90,6 +91,9 @@ type blockInput struct {
 func (bi *blockInput) subset() bool { return bi.attn.pick != nil }
 
 func (b *Block) forward(t *autograd.Tape, x *autograd.Var, in blockInput) *autograd.Var {
+	if in.rows != nil {
+		return b.forwardRows(t, x, in)
+	}
 	if in.subset() {
 		x1 := b.branch(t, x, in.attn, func(x *autograd.Var, e Epilogue) *autograd.Var {
 			return b.attend(t, x, in, e)
@@ -101,6 +105,32 @@ func (b *Block) forward(t *autograd.Tape, x *autograd.Var, in blockInput) *autog
 		return x2
 	}
 	x1 := b.attend(t, x, in, Epilogue{Residual: x, RowScale: in.attn.scale})
+	x2 := b.mlp(t, x1, in.draw, Epilogue{Residual: x1, RowScale: in.mlp.scale})
+	t.Release(x1)
+	return x2
+}
+
+// forwardRows computes the block for the rows that are needed of the result. Behind the attention nothing mixes tokens, so
+// the other rows go no further. Drop-path factors are those of the needed rows; where only some crops take the attention
+// branch, the rows of the others have factor 0.
+func (b *Block) forwardRows(t *autograd.Tape, x *autograd.Var, in blockInput) *autograd.Var {
+	x1 := t.Gather(x, *in.rows)
+	if !in.attn.skip {
+		from, few := x, in.rows
+		if in.subset() {
+			from, few = t.Gather(x, *in.attn.pick), in.few
+		}
+		a := b.attention(t, from, in)
+		if in.subset() {
+			t.Release(from)
+		}
+		y := t.Gather(a, *few)
+		t.Release(a)
+		res := x1
+		x1 = b.Proj.Forward(t, y, Epilogue{Gamma: b.Gamma1, Residual: res, RowScale: in.attn.scale}, in.draw)
+		t.Release(y)
+		t.Release(res)
+	}
 	x2 := b.mlp(t, x1, in.draw, Epilogue{Residual: x1, RowScale: in.mlp.scale})
 	t.Release(x1)
 	return x2
@@ -121,6 +151,15 @@ func (b *Block) branch(t *autograd.Tape, x *autograd.Var, in branchInput, fn fun
 
 // attend is the attention branch with its residual epilogue e.
 func (b *Block) attend(t *autograd.Tape, x *autograd.Var, in blockInput, e Epilogue) *autograd.Var {
+	a := b.attention(t, x, in)
+	e.Gamma = b.Gamma1
+	out := b.Proj.Forward(t, a, e, in.draw)
+	t.Release(a)
+	return out
+}
+
+// attention returns attention(QKV(Norm1 x)), [rows of x, D], before the projection.
+func (b *Block) attention(t *autograd.Tape, x *autograd.Var, in blockInput) *autograd.Var {
 	y := b.Norm1.Forward(t, x)
 	qkv := b.QKV.Forward(t, y, Epilogue{}, in.draw)
 	t.Release(y)
@@ -135,20 +174,7 @@ func (b *Block) attend(t *autograd.Tape, x *autograd.Var, in blockInput, e Epilo
 	}
 	a := t.Attention(qkv, in.attn.seqs, b.heads, scale)
 	t.Release(qkv)
-	e.Gamma = b.Gamma1
-	if in.rows == nil {
-		out := b.Proj.Forward(t, a, e, in.draw)
-		t.Release(a)
-		return out
-	}
-	// Nothing behind this point mixes tokens, so that only the rows that are read go on.
-	few, res := t.Gather(a, *in.rows), t.Gather(x, *in.rows)
-	t.Release(a)
-	e.Residual = res
-	out := b.Proj.Forward(t, few, e, in.draw)
-	t.Release(few)
-	t.Release(res)
-	return out
+	return a
 }
 
 // mlp is the MLP branch with its residual epilogue e.

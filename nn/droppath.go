@@ -33,13 +33,14 @@ type passInputs struct {
 	draw    Draw
 	rows    *autograd.RowMap
 	rowsAt  []int32 // host form of rows
+	hidden  bool    // every row of every block is read
 	queries *tensor.Tensor
 	rope    ropeTable
 	blocks  []blockInput
 }
 
 func (v *ViT) blockInputs(t *autograd.Tape, l *Layout, groups []Group, o Options) *passInputs {
-	in := &passInputs{v: v, t: t, l: l, groups: groups, draw: o.Draw}
+	in := &passInputs{v: v, t: t, l: l, groups: groups, draw: o.Draw, hidden: o.Hidden}
 	if o.Rows != nil {
 		in.rowsAt = o.Rows
 		in.rows = v.rowMap(t, l, o.Rows)
@@ -74,11 +75,8 @@ func (in *passInputs) fill() {
 	s.scales, s.ends = s.scales[:0], s.ends[:0]
 	for branch := range 2 * depth {
 		if p := c.rate(branch/2, depth); p > 0 {
-			rows := in.rowsAt
-			if branch/2 != depth-1 {
-				rows = nil
-			}
-			in.dropScales(branch, p, rows)
+			in.dropCrops(branch, p)
+			in.rowScales(in.rowsOf(branch / 2))
 		}
 		s.ends = append(s.ends, len(s.scales))
 	}
@@ -117,12 +115,67 @@ func (in *passInputs) block(i int) blockInput {
 	if v.Config.RoPE.Theta > 0 && in.rope.cos == nil {
 		b.attn.rope = v.randomRope(in.t, l, in.draw, i)
 	}
-	p := v.Config.DropPath.rate(i, len(v.Blocks))
-	if in.draw.Train && p > 0 && v.Config.DropPath.Subset {
-		in.subset(&b.attn, 2*i, p, true)
-		in.subset(&b.mlp, 2*i+1, p, false)
+	rows := in.rowsOf(i)
+	if rows != nil {
+		b.rows = in.rows
 	}
+	p := v.Config.DropPath.rate(i, len(v.Blocks))
+	if !in.draw.Train || p == 0 || !v.Config.DropPath.Subset {
+		return b
+	}
+	in.subsetCrops(2*i, p)
+	in.pick(&b.attn, true)
+	if rows == nil {
+		in.subsetCrops(2*i+1, p)
+		in.pick(&b.mlp, false)
+		return b
+	}
+	if !b.attn.skip {
+		b.few = in.positions(rows)
+		b.attn.scale = in.factors(rows)
+	}
+	in.subsetCrops(2*i+1, p)
+	b.mlp.scale = in.factors(rows)
 	return b
+}
+
+// rowsOf returns the rows of the result of block i that are needed, nil for all: only the last block may leave rows out.
+func (in *passInputs) rowsOf(i int) []int32 {
+	if i != len(in.v.Blocks)-1 || in.hidden {
+		return nil
+	}
+	return in.rowsAt
+}
+
+// positions returns where the given rows are among those that pick has listed in the scratch; -1 for the others.
+func (in *passInputs) positions(rows []int32) *autograd.RowMap {
+	picked := in.v.scratch.rows
+	at := make([]int32, in.l.Tokens)
+	for i := range at {
+		at[i] = -1
+	}
+	for i, r := range picked {
+		at[r] = int32(i)
+	}
+	index, inverse := make([]int32, len(rows)), make([]int32, len(picked))
+	for i := range inverse {
+		inverse[i] = -1
+	}
+	for i, r := range rows {
+		index[i] = at[r]
+		if at[r] >= 0 {
+			inverse[at[r]] = int32(i)
+		}
+	}
+	return &autograd.RowMap{Index: in.v.upload(in.t, index), Inverse: in.v.upload(in.t, inverse)}
+}
+
+// factors uploads the drop-path factors of the given rows, from those of the crops in the scratch.
+func (in *passInputs) factors(rows []int32) *tensor.Tensor {
+	s := &in.v.scratch
+	s.scales = s.scales[:0]
+	in.rowScales(rows)
+	return kernels.FromHostIn(in.t.A, in.v.backend, tensor.FromF32(s.scales, len(s.scales)))
 }
 
 // uniform draws from [0, 1) for one crop and one branch.
@@ -139,9 +192,8 @@ func (in *passInputs) key(group, i int) uint32 {
 	return uint32(in.l.Groups[group].FirstCrop + i)
 }
 
-// dropScales appends the factor of every row to the scratch: 0 with probability p, else 1/(1-p), the same for all
-// tokens of a crop. rows restricts it to those rows; nil means all.
-func (in *passInputs) dropScales(branch int, p float64, rows []int32) {
+// dropCrops draws the factor of every crop into the scratch: 0 with probability p, else 1/(1-p).
+func (in *passInputs) dropCrops(branch int, p float64) {
 	l, s := in.l, &in.v.scratch
 	s.crops = s.crops[:0]
 	for gi := range l.Groups {
@@ -153,6 +205,12 @@ func (in *passInputs) dropScales(branch int, p float64, rows []int32) {
 			s.crops = append(s.crops, f)
 		}
 	}
+}
+
+// rowScales appends the factor of every row to the scratch: that of its crop. rows restricts it to those rows; nil means
+// all.
+func (in *passInputs) rowScales(rows []int32) {
+	l, s := in.l, &in.v.scratch
 	if rows != nil {
 		for _, r := range rows {
 			s.scales = append(s.scales, s.crops[l.cropOf[r]])
@@ -180,12 +238,12 @@ func (in *passInputs) own(gi int, picked []int) []int {
 	return out
 }
 
-// subset draws the crops of every group that a branch runs on: max(int(B·(1-p)), 1) of the B crops of the step, in
-// their order. A part of a step may have none of them.
-func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bool) {
+// subsetCrops draws the crops of every group that a branch runs on, max(int(B·(1-p)), 1) of the B crops of the step, and
+// leaves the factor of every crop of this part of the step in the scratch: B over their number, or 0 for a crop that skips
+// the branch. A part of a step may have none that takes it.
+func (in *passInputs) subsetCrops(branch int, p float64) {
 	l, s := in.l, &in.v.scratch
-	s.rows, s.scales, s.index, s.starts = s.rows[:0], s.scales[:0], s.index[:0], s.starts[:0]
-	longest := 0
+	s.crops = s.crops[:0]
 	for gi := range l.Groups {
 		q := &l.Groups[gi]
 		whole := in.groups[gi].Whole
@@ -219,14 +277,35 @@ func (in *passInputs) subset(b *branchInput, branch int, p float64, attention bo
 		if whole != nil {
 			picked = in.own(gi, picked)
 		}
-		slices.Sort(picked)
-		n := l.Prefix + q.Patches()
+		first := len(s.crops)
+		for range q.Batch {
+			s.crops = append(s.crops, 0)
+		}
 		for _, i := range picked {
+			s.crops[first+i] = float32(float64(total) / float64(keep))
+		}
+	}
+}
+
+// pick makes the inputs of a branch that runs on the crops whose factor in the scratch is not 0, in their order.
+func (in *passInputs) pick(b *branchInput, attention bool) {
+	l, s := in.l, &in.v.scratch
+	s.rows, s.scales, s.index, s.starts = s.rows[:0], s.scales[:0], s.index[:0], s.starts[:0]
+	longest, crop := 0, 0
+	for gi := range l.Groups {
+		q := &l.Groups[gi]
+		n := l.Prefix + q.Patches()
+		for i := range q.Batch {
+			factor := s.crops[crop]
+			crop++
+			if factor == 0 {
+				continue
+			}
 			s.starts = append(s.starts, int32(len(s.rows)))
 			longest = max(longest, n)
 			for j := 0; j < n; j++ {
 				s.rows = append(s.rows, int32(q.FirstToken+i*n+j))
-				s.scales = append(s.scales, float32(float64(total)/float64(keep)))
+				s.scales = append(s.scales, factor)
 			}
 		}
 	}

@@ -1,12 +1,14 @@
 package nn_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dino-mx/dmx/autograd"
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -88,6 +90,86 @@ func TestRowsEqualAllRows(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// The work that only other rows need is left out of the backward pass too, with the same gradients of every parameter; the
+// last block of a pass for few rows computes fewer rows in the branches where no token meets another.
+func TestRowsGiveTheGradientsOfAllRows(t *testing.T) {
+	for name, c := range families() {
+		for _, drop := range []nn.DropPathConfig{{}, {Rate: 0.4}, {Rate: 0.4, Subset: true}, {Rate: 0.9, Subset: true}} {
+			t.Run(fmt.Sprintf("%s, drop path %v", name, drop), func(t *testing.T) {
+				c.DropPath = drop
+				v := newModel(t, oracle, c)
+				groups := crops(c)
+				l := layout(t, v, groups)
+				rows := append([]int32{l.Row(0, 1, 3), l.Row(1, 0, 7)}, l.CLSRows()...)
+				gradients := func(few bool) [][]float64 {
+					tape := oracle.NewTape()
+					tape.A.Poison = true
+					v.Params.ZeroGrad()
+					o := nn.Options{Draw: nn.Draw{Train: true, Seed: 9, Step: 4}}
+					var y *autograd.Var
+					if few {
+						o.Rows = rows
+						y = v.Forward(tape, l, groups, o).Tokens
+					} else {
+						all := v.Forward(tape, l, groups, o).Tokens
+						y = tape.Gather(all, tape.RowMap(rows, l.Tokens))
+						tape.Release(all)
+					}
+					backward(tape, y)
+					v.Params.FillMissing(oracle.Backend)
+					var got [][]float64
+					for _, p := range v.Params.All() {
+						if !p.Frozen && p.Shape.Len() > 0 {
+							got = append(got, values(p.Grad()))
+						}
+					}
+					tape.Release(y)
+					return got
+				}
+				if diff := cmp.Diff(gradients(false), gradients(true), approx(1e-12)); diff != "" {
+					t.Errorf("gradients (-of all rows +of few):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// productCounter sums the FLOPs of the products that a backend is given.
+type productCounter struct {
+	kernels.Backend
+	flops int64
+}
+
+func (c *productCounter) Gemm(g kernels.Gemm) {
+	c.flops += kernels.GemmFLOPs(g.M, g.N, g.K)
+	c.Backend.Gemm(g)
+}
+
+// The projection and the MLP of the last block run on the needed rows alone, with drop path of either kind.
+func TestRowsSkipProducts(t *testing.T) {
+	for _, drop := range []nn.DropPathConfig{{}, {Rate: 0.4}, {Rate: 0.4, Subset: true}} {
+		c := families()["dinov2"]
+		c.DropPath = drop
+		counter := &productCounter{Backend: oracle.Backend}
+		b := oracle
+		b.Backend = counter
+		v := newModel(t, b, c)
+		groups := crops(c)
+		l := layout(t, v, groups)
+		count := func(rows []int32) int64 {
+			counter.flops = 0
+			forward(t, b, v, groups, nn.Options{Draw: nn.Draw{Train: true, Seed: 9, Step: 4}, Rows: rows})
+			return counter.flops
+		}
+		all, few := count(nil), count(l.CLSRows())
+		// The projection and both layers of the MLP; by subset one crop of three takes a branch here, and saves.
+		last := int64(2 * (c.Dim*c.Dim + 2*c.Dim*c.MLPDim) * (l.Tokens - len(l.CLSRows())))
+		if saved := all - few; saved < last/3 {
+			t.Errorf("drop path %v: %d FLOPs of %d saved, at least a third of %d expected", drop, saved, all, last)
 		}
 	}
 }

@@ -142,9 +142,6 @@ func (v *ViT) Forward(t *autograd.Tape, l *Layout, groups []Group, o Options) *O
 	}
 	for i, b := range v.Blocks {
 		bi := in.blocks[i]
-		if i == len(v.Blocks)-1 && !o.Hidden && !bi.subset() {
-			bi.rows = in.rows
-		}
 		if o.Attention != nil {
 			for j, at := range o.Attention.Blocks {
 				if at == i {
