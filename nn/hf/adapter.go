@@ -111,7 +111,7 @@ const adapterPrefix = "base_model.model."
 
 // peftWrappers takes the names of PEFT's own modules out of a tensor's name, and the adapter's name "default", which
 // some writers leave in.
-var peftWrappers = strings.NewReplacer(".default.", ".", ".base_layer.", ".", ".modules_to_save.", ".")
+var peftWrappers = strings.NewReplacer(".default.", ".", ".modules_to_save.", ".")
 
 // Apply puts the adapter on a model: it adds LoRA adapters to the modules that the config and the tensors name, and
 // replaces the biases and the whole modules that were trained with them. Base weights that PEFT changed when it
@@ -123,7 +123,7 @@ func (a *Adapter) Apply(b nn.Builder, v *nn.ViT) ([]*nn.Adapter, *Report, error)
 	stored := map[string]safetensors.Info{}
 	ranks := map[string]int{}
 	for _, t := range a.src.Tensors() {
-		name, ok := strings.CutPrefix(t.Name, adapterPrefix)
+		name, ok := strings.CutPrefix(plainName(t.Name), adapterPrefix)
 		if !ok {
 			r.Unexpected = append(r.Unexpected, Item{Stored: t.Name, Info: t, Why: "does not begin with " + adapterPrefix})
 			continue

@@ -214,6 +214,12 @@ func TestAdapterIsStrict(t *testing.T) {
 		{"tensor without module", config(""), "no such module", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 2); pair(m, query("7"), 2) }},
 		{"other rank", config(""), "rank 3 in the tensors and 2 in the config", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 3) }},
 		{"unknown prefix", config(""), "does not begin with", func(m map[string][]int) { pair(m, query("0"), 2); pair(m, query("1"), 2); m["x"] = []int{1} }},
+		{"wrapped by torch.compile", config(""), "", func(m map[string][]int) {
+			for _, i := range []string{"0", "1"} {
+				m["_orig_mod.base_model.model.encoder.layer."+i+"._orig_mod.attention.attention.query.lora_A.default.weight"] = []int{2, 24}
+				m["_orig_mod.base_model.model.encoder.layer."+i+"._orig_mod.attention.attention.query.lora_B.default.weight"] = []int{24, 2}
+			}
+		}},
 		{"a classifier", config(`,"modules_to_save":["classifier"]`), "", func(m map[string][]int) {
 			pair(m, query("0"), 2)
 			pair(m, query("1"), 2)

@@ -52,7 +52,7 @@ type OpenOptions struct {
 }
 
 // weightFiles is the order in which a folder is searched, as transformers does.
-var weightFiles = []string{safetensors.ModelFile, safetensors.IndexFile, "pytorch_model.bin"}
+var weightFiles = []string{safetensors.ModelFile, safetensors.IndexFile, "pytorch_model.bin", pickleIndex}
 
 // Open opens a model: a folder with a config.json and weights, or a weight file (.safetensors, an index, .pth,
 // .pt, .bin) with or without a config.json beside it. Without one the architecture is read off the tensors.
@@ -134,6 +134,13 @@ func otherWeights(dir string) string {
 }
 
 func openWeights(file string) (safetensors.Source, io.Closer, error) {
+	if filepath.Base(file) == pickleIndex {
+		s, err := openPickleSet(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s, nil
+	}
 	if strings.HasSuffix(file, ".safetensors") || strings.HasSuffix(file, ".json") {
 		s, err := safetensors.OpenSet(file)
 		if err != nil {

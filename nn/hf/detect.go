@@ -95,6 +95,10 @@ func (s *survey) infer(imageSize int) (nn.ViTConfig, error) {
 		return c, fmt.Errorf("%w: cannot be read off the tensors: %s", ErrConfig, fmt.Sprintf(format, args...))
 	}
 	_, cls := s.first("embeddings.cls_token", "cls_token")
+	if len(cls) > 0 && cls.Len() == 0 {
+		return fail("cls_token is empty, as in a DeepSpeed ZeRO-3 checkpoint, whose parameters are in the files of all ranks; " +
+			"join them with the zero_to_fp32.py beside the checkpoint")
+	}
 	if len(cls) == 0 {
 		return fail("cls_token has no dimensions")
 	}

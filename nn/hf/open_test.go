@@ -1,10 +1,18 @@
 package hf
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dino-mx/dmx/nn/hf/pth"
+	"github.com/dino-mx/dmx/tensor/safetensors"
 )
 
 func TestOpenMistakes(t *testing.T) {
@@ -102,5 +110,74 @@ func TestOpenErrorsNameOneFile(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), tt.not) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
+	}
+}
+
+// A folder with a PyTorch file in shards is the model whose tensors they hold; an index that does not fit is an error.
+func TestPickleShards(t *testing.T) {
+	src, err := safetensors.OpenSet("testdata/dinov2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dir := t.TempDir()
+	shards := make([][]safetensors.Tensor, 2)
+	weightMap := map[string]string{}
+	for i, x := range src.Tensors() {
+		shards[i%2] = append(shards[i%2], safetensors.FromSource(x.Name, src, x))
+		weightMap[x.Name] = fmt.Sprintf("pytorch_model-0000%d-of-00002.bin", i%2+1)
+	}
+	for i, shard := range shards {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("pytorch_model-0000%d-of-00002.bin", i+1)))
+		if err == nil {
+			err = errors.Join(pth.Write(f, shard), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	index := func() {
+		raw, err := json.Marshal(map[string]any{"metadata": map[string]any{}, "weight_map": weightMap})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, pickleIndex), raw, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	index()
+	config, err := os.ReadFile("testdata/dinov2/config.json")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, ConfigFile), config, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(dir, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if diff := cmp.Diff(readAll(t, src), readAll(t, c)); diff != "" {
+		t.Error(diff)
+	}
+	weightMap["embeddings.cls_token"] = "pytorch_model-00002-of-00002.bin"
+	index()
+	if _, err := Open(dir, OpenOptions{}); err == nil || !strings.Contains(err.Error(), `does not say that tensor "embeddings.cls_token"`) {
+		t.Errorf("a tensor in another shard: %v", err)
+	}
+	delete(weightMap, "embeddings.cls_token")
+	weightMap["absent"] = "pytorch_model-00001-of-00002.bin"
+	index()
+	if _, err := Open(dir, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "the index does not say") {
+		t.Errorf("a tensor that the index leaves out: %v", err)
+	}
+}
+
+// Parameters that DeepSpeed has partitioned are named as such.
+func TestPartitionedParameters(t *testing.T) {
+	_, err := Open(trunkFile(t, map[string]safetensors.Tensor{"module.cls_token": zeros(0), "module.patch_embed.proj.weight": zeros(0)}), OpenOptions{})
+	if err == nil || !strings.Contains(err.Error(), "zero_to_fp32.py") {
+		t.Error(err)
 	}
 }
