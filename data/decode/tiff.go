@@ -146,10 +146,8 @@ func (t *tiffInfo) readChunks() error {
 			return fmt.Errorf("its header says %d x %d pixels, more than %d bytes can hold", t.width, t.height, len(f.b))
 		}
 	}
-	if len(t.counts) == 0 && n == 1 && len(t.offsets) == 1 && t.compression == tiffUncompressed {
-		t.counts = []uint64{uint64(t.rowBytes() * t.height)}
-	}
-	if len(t.offsets) < n || len(t.counts) < n {
+	// Some writers leave the sizes out or wrong where they follow from the layout.
+	if len(t.offsets) < n || len(t.counts) < n && t.compression != tiffUncompressed {
 		return fmt.Errorf("%d offsets and %d sizes of %s, expected %d", len(t.offsets), len(t.counts), kind, n)
 	}
 	return nil

@@ -104,7 +104,11 @@ func (t *tiffInfo) checkCodec() error {
 
 // stored is the compressed bytes of a chunk.
 func (t *tiffInfo) stored(i int) ([]byte, error) {
-	from, n, size := t.offsets[i], t.counts[i], uint64(len(t.file.b))
+	from, size := t.offsets[i], uint64(len(t.file.b))
+	if t.compression == tiffUncompressed {
+		return t.file.b[min(from, size):], nil
+	}
+	n := t.counts[i]
 	if from > size || n > size-from {
 		return nil, fmt.Errorf("%d bytes from %d on, the file has %d", n, from, size)
 	}
@@ -124,11 +128,13 @@ func (t *tiffInfo) chunk(i, rowBytes, rows int, s *tiffScratch) ([]byte, error) 
 		return nil, err
 	}
 	n := rowBytes * rows
-	if t.compression == tiffUncompressed && !t.reversed {
+	if t.compression == tiffUncompressed {
 		if len(b) < n {
 			return nil, fmt.Errorf("%d bytes, expected %d", len(b), n)
 		}
-		return b[:n], nil
+		if b = b[:n]; !t.reversed {
+			return b, nil
+		}
 	}
 	if cap(s.packed) < n {
 		s.packed = make([]byte, n)
@@ -144,11 +150,7 @@ func (t *tiffInfo) chunk(i, rowBytes, rows int, s *tiffScratch) ([]byte, error) 
 	var r io.Reader
 	switch t.compression {
 	case tiffUncompressed:
-		if len(b) < n {
-			return nil, fmt.Errorf("%d bytes, expected %d", len(b), n)
-		}
-		copy(out, b)
-		return out, nil
+		return b, nil
 	case tiffPackBits:
 		return out, unpackRuns(out, b)
 	case tiffGroup3, tiffGroup4:
@@ -162,6 +164,9 @@ func (t *tiffInfo) chunk(i, rowBytes, rows int, s *tiffScratch) ([]byte, error) 
 		// Samples of 1 are the black runs, whatever the photometric interpretation makes of them.
 		r = ccitt.NewReader(bytes.NewReader(b), order, format, t.wide, rows, &ccitt.Options{Invert: true})
 	case tiffLZW:
+		if len(b) > 1 && b[0] == 0 && b[1]&1 == 1 { // the clear code, least significant bit first
+			return nil, unsupported("LZW compression as it was before TIFF 5")
+		}
 		z := lzw.NewReader(bytes.NewReader(b), lzw.MSB, 8)
 		defer z.Close()
 		r = z

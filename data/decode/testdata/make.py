@@ -502,7 +502,7 @@ def tif(a, **kw):
     return b.getvalue()
 
 
-def raw_tiff(strips, tags, order="<", w=W, h=H, rows=None):
+def raw_tiff(strips, tags, order="<", w=W, h=H, rows=None, counts=True):
     """A TIFF of given strips and tags: tag -> (type 3 short, 4 long or 1 byte, values)."""
     tags = {256: (4, [w]), 257: (4, [h]), 259: (3, [1]), 278: (4, [rows or h]), **tags}
     head = 8
@@ -511,7 +511,10 @@ def raw_tiff(strips, tags, order="<", w=W, h=H, rows=None):
         offsets.append(at)
         at += len(s) + len(s) % 2
     tags[273] = (4, offsets)
-    tags[279] = (4, [len(s) for s in strips])
+    if counts is True:
+        tags[279] = (4, [len(s) for s in strips])
+    elif counts is not None:
+        tags[279] = (4, [counts] * len(strips))
     data = b"".join(s + b"\0" * (len(s) % 2) for s in strips)
     body, extra = b"", b""
     end = at + 2 + 12 * len(tags) + 4
@@ -673,7 +676,21 @@ def tiffs():
     yield "cut-in-half", cut[: len(cut) * 2 // 3]
     yield "grey-16-2-strips", tif(GREY16, photometric="minisblack", rowsperstrip=8)
     yield "grey-16-large-strips", tif(np.tile(GREY16, (4, 4)), photometric="minisblack", rowsperstrip=30)
+    strips = [GREY[i : i + 4].tobytes() for i in range(0, H, 4)]
+    grey8 = {258: (3, [8]), 262: (3, [1]), 277: (3, [1])}
+    yield "grey-8-no-strip-byte-counts", raw_tiff(strips, grey8, rows=4, counts=None)
+    yield "grey-8-strip-byte-counts-of-0", raw_tiff(strips, grey8, rows=4, counts=0)
+    yield "grey-8-lzw-before-tiff-5", raw_tiff([unblocked(lzw(GREY.tobytes(), 8))], {**grey8, 259: (3, [5])})
     yield "no-strips", raw_tiff([], {258: (3, [8]), 262: (3, [1]), 277: (3, [1])})
+
+
+def unblocked(b):
+    """LZW codes without GIF's code size and sub-blocks."""
+    out, at = b"", 1
+    while b[at]:
+        out += b[at + 1 : at + 1 + b[at]]
+        at += 1 + b[at]
+    return out
 
 
 def raw_tiff_tiled_bilevel():
