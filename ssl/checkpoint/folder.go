@@ -74,7 +74,7 @@ func (f Folder) Save(step int, write func(dir string) error) (path string, err e
 	return path, f.prune()
 }
 
-// publish gives a sealed folder its name, setting a damaged one of that name aside first.
+// publish renames a sealed folder to its final name. A damaged folder of that name is moved aside first.
 func (f Folder) publish(tmp string, step int) error {
 	path := f.dir(step)
 	old := filepath.Join(f.Path, replaced+prefix+strconv.Itoa(step))

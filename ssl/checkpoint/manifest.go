@@ -134,7 +134,7 @@ func VerifyModel(path string) error {
 	return Verify(dir)
 }
 
-// hash is the sum and size of a file; with sync it is also put on the disk.
+// hash returns the SHA-256 sum and the size of a file; with sync it also syncs the file to the disk.
 func hash(path string, sync bool) (sum string, size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -50,7 +50,7 @@ func assign(f field, raw any) bool {
 	panic("config: no rule for " + v.Type().String())
 }
 
-// assignString also takes the booleans that YAML 1.1 makes of a bare yes or no, where those are choices, and
+// assignString also accepts the booleans that YAML 1.1 makes of a bare yes or no, where those are choices, and
 // null, which DINO-MX writes for an empty path.
 func assignString(f field, raw any) bool {
 	switch x := raw.(type) {
@@ -103,7 +103,7 @@ func number(raw any) (float64, bool) {
 	return x, err == nil
 }
 
-// wholeNumber also takes 1e5, which YAML reads as a float.
+// wholeNumber also accepts 1e5, which YAML reads as a float.
 func wholeNumber(raw any) (int64, bool) {
 	n, ok := raw.(json.Number)
 	if !ok {

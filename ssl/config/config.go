@@ -23,7 +23,7 @@ type Config struct {
 	Output       Output       `json:"output_folders" doc:"where a run is written"`
 }
 
-// Default is the configuration of an empty file: the released DINO-MX values, and for our own keys the value
+// Default returns the configuration of an empty file: the released DINO-MX values, and for our own keys the value
 // that leaves its behaviour unchanged.
 func Default() *Config {
 	return &Config{

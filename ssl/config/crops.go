@@ -1,6 +1,6 @@
 package config
 
-// Crops says which views are cut from an image.
+// Crops are the views of an image: their number, scale and size.
 type Crops struct {
 	GlobalCropsScale       Pair    `json:"global_crops_scale" above:"0" max:"1" doc:"area of a global crop over the image's"`
 	LocalCropsScale        Pair    `json:"local_crops_scale" above:"0" max:"1" doc:"area of a local crop over the image's"`
@@ -14,7 +14,7 @@ type Crops struct {
 	GammaRange             Pair    `json:"gamma_range" above:"0" max:"10" doc:"range of that gamma"`
 }
 
-// Augment is what happens to a view after it is cut, in this order: flip, jitter, grey, blur, solarise.
+// Augment is the augmentation of a cropped view, in this order: flip, jitter, grey, blur, solarise.
 type Augment struct {
 	HorizontalFlip float64 `json:"horizontal_flip" min:"0" max:"1" doc:"probability of a left-right flip"`
 	VerticalFlip   float64 `json:"vertical_flip" min:"0" max:"1" doc:"probability of a top-bottom flip"`

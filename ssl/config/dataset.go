@@ -1,6 +1,6 @@
 package config
 
-// Dataset says which images a run sees.
+// Dataset are the images of a run and how they are read.
 type Dataset struct {
 	Path               string    `json:"dataset_path" doc:"folder of images, folder of IDX files, .npz or .tar file, or embedded:fashion-mnist"`
 	Shuffle            bool      `json:"shuffle" doc:"draw a new order of the images every epoch"`

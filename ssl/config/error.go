@@ -47,7 +47,7 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// or is nil when there is no mistake.
+// or returns e as an error, nil when there is no mistake.
 func (e Errors) or() error {
 	if len(e) == 0 {
 		return nil

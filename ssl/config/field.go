@@ -50,7 +50,7 @@ func sections() (keys []string, doc map[string]string) {
 	return keys, doc
 }
 
-// typeName says what a field takes, in the words of an error message.
+// typeName returns the values that a field accepts, in the words of an error message.
 func typeName(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[Seed]():
@@ -77,7 +77,7 @@ func typeName(t reflect.Type) string {
 	return "null"
 }
 
-// expectation is typeName with the field's bounds.
+// expectation returns typeName with the field's bounds.
 func (f field) expectation() string {
 	if one := f.tag.Get("oneof"); one != "" {
 		return orList(strings.Split(one, "|"))
@@ -109,7 +109,7 @@ func bounds(tag reflect.StructTag) string {
 	return ""
 }
 
-// within tells whether x keeps to the range tags.
+// within reports whether x lies in the range of the tags.
 func within(tag reflect.StructTag, x float64) bool {
 	check := func(key string, ok func(bound float64) bool) bool {
 		s := tag.Get(key)

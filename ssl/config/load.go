@@ -18,7 +18,7 @@ import (
 // commandLine is the File of an Error about an override.
 const commandLine = "command line"
 
-// maxFile is far above any configuration; it keeps a mistaken path to a data file from being parsed.
+// maxFile is the largest number of bytes that is parsed, far more than any configuration has.
 const maxFile = 1 << 20
 
 // Load reads a configuration: the defaults, over them the recipe or file called name, over that the
@@ -156,7 +156,7 @@ func (r *reader) file(name string, text []byte) {
 	r.section(name, text, "", top)
 }
 
-// secondDocument is the line of a document marker after the first content, or 0.
+// secondDocument returns the line of a document marker after the first content, or 0.
 func secondDocument(text []byte) int {
 	content := false
 	for i, line := range strings.Split(string(text), "\n") {

@@ -55,7 +55,7 @@ func KnownModels() []string {
 	return append(ids, "CardViT-base", "CardViT-large")
 }
 
-// knownModel is the family and shape that a model type stands for.
+// knownModel returns the family and the shape of a model type, and whether it is known.
 func knownModel(id string) (family string, m Model, ok bool) {
 	find := func(sizes []size, name string) (size, bool) {
 		for _, s := range sizes {
@@ -120,14 +120,14 @@ func knownModel(id string) (family string, m Model, ok bool) {
 	return family, m, true
 }
 
-// Family is the Hugging Face model_type of the backbone: vit, dinov2, dinov2_with_registers or dinov3_vit; ""
+// Family returns the Hugging Face model_type of the backbone: vit, dinov2, dinov2_with_registers or dinov3_vit; ""
 // when train.model_type names a model that is not built in, such as a folder.
 func (c *Config) Family() string {
 	f, _, _ := knownModel(c.Train.ModelType)
 	return f
 }
 
-// fillModel takes the model keys that nobody gave from the known model. An unknown model type is left to
+// fillModel sets the model keys that were not given to those of the known model. An unknown model type is left to
 // Validate.
 func (r *reader) fillModel() {
 	_, m, ok := knownModel(r.config.Train.ModelType)

@@ -14,7 +14,7 @@ func (c *Config) Validate() error {
 	return c.check(func(string) place { return place{} }).or()
 }
 
-// check is Validate with the place each key was given.
+// check is Validate with origin, which returns the file and line that gave a key.
 func (c *Config) check(origin func(path string) place) Errors {
 	var errs Errors
 	add := func(path, value, want, fix string) {

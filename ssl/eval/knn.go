@@ -63,7 +63,7 @@ func (k KNN) Classify(b kernels.Backend, bank Set, queries *tensor.Tensor) (_ []
 	return out, b.Sync()
 }
 
-// Accuracy is the share of labelled queries that Classify gets right.
+// Accuracy returns the share, from 0 to 1, of the labelled queries whose class Classify finds.
 func (k KNN) Accuracy(b kernels.Backend, bank, queries Set) (float64, error) {
 	queries = queries.labelled()
 	if len(queries.Labels) == 0 {
@@ -86,7 +86,7 @@ func share(got, want []int32) float64 {
 	return float64(right) / float64(len(want))
 }
 
-// unitRows is x with rows of norm 1, on the device.
+// unitRows returns x [N, D] on the device with rows of L2 norm 1.
 func unitRows(b kernels.Backend, a *tensor.Arena, x *tensor.Tensor) *tensor.Tensor {
 	in := kernels.FromHostIn(a, b, x)
 	out, norm := a.New(tensor.F32, x.Shape()...), a.New(tensor.F32, x.Dim(0))
@@ -96,7 +96,7 @@ func unitRows(b kernels.Backend, a *tensor.Arena, x *tensor.Tensor) *tensor.Tens
 	return out
 }
 
-// labelled is the rows that have a label.
+// labelled returns the rows that have a label.
 func (s Set) labelled() Set {
 	n := 0
 	for _, c := range s.Labels {
@@ -119,7 +119,7 @@ func (s Set) labelled() Set {
 	return out
 }
 
-// classes is one more than the largest label.
+// classes returns the number of classes, which is one more than the largest label.
 func (s Set) classes() int {
 	most := int32(-1)
 	for _, c := range s.Labels {
@@ -128,7 +128,7 @@ func (s Set) classes() int {
 	return int(most) + 1
 }
 
-// argmax is the smallest index of the largest value.
+// argmax returns the smallest index of the largest value.
 func argmax(v []float64) int32 {
 	best := 0
 	for i, x := range v {

@@ -149,7 +149,7 @@ func equal(a, b []float64) bool {
 	return true
 }
 
-// moments is the mean and the standard deviation of every column; 1 for a column that does not vary.
+// moments returns the mean and the standard deviation of every column; the deviation is 1 for a constant column.
 func moments(x *tensor.Tensor) (mean, std []float64) {
 	n, d := x.Dim(0), x.Dim(1)
 	mean, std = make([]float64, d), make([]float64, d)
@@ -176,7 +176,7 @@ func moments(x *tensor.Tensor) (mean, std []float64) {
 	return mean, std
 }
 
-// standardised is (x - mean)/std on the device.
+// standardised returns (x - mean)/std on the device.
 func (l *Linear) standardised(b kernels.Backend, a *tensor.Arena, x *tensor.Tensor) *tensor.Tensor {
 	host := tensor.Zeros(tensor.F32, x.Shape()...)
 	in, out := x.F32(), host.F32()
@@ -207,7 +207,7 @@ func (l *Linear) Classify(x *tensor.Tensor) []int32 {
 	return out
 }
 
-// Accuracy is the share of labelled rows that the probe gets right.
+// Accuracy returns the share, from 0 to 1, of the labelled rows whose class the probe predicts.
 func (l *Linear) Accuracy(s Set) (float64, error) {
 	s = s.labelled()
 	if len(s.Labels) == 0 {

@@ -130,7 +130,7 @@ func (s *session) baseline(ctx context.Context) error {
 	return s.writeSummary()
 }
 
-// teacherKNN is the accuracy of the teacher as it is.
+// teacherKNN returns the kNN accuracy of the teacher after the steps done so far.
 func (s *session) teacherKNN(ctx context.Context) (accuracies, error) {
 	transform, err := s.pictures.whole(s.c)
 	if err != nil {

@@ -30,10 +30,10 @@ type Folder struct {
 	fresh  bool     // this process has stored the configuration
 }
 
-// FolderOf is where a configuration's run lies.
+// FolderOf returns the path of the run folder of a configuration.
 func FolderOf(c *config.Config) string { return filepath.Join(c.Output.MainOutput, c.Train.ModelName) }
 
-// Holds tells whether the folder at path holds a run: whether a configuration was stored there.
+// Holds reports whether the folder at path holds a run, which is whether a configuration was stored there.
 func Holds(path string) (bool, error) {
 	_, err := os.Stat(filepath.Join(path, "config.yaml"))
 	if err == nil {
@@ -83,7 +83,7 @@ func open(c *config.Config) (*Folder, error) {
 	return f, nil
 }
 
-// Close gives the lock back.
+// Close releases the lock.
 func (f *Folder) Close() error { return f.lock.Close() }
 
 // makeFolder makes a folder with those that it lies in, and remembers which were not there.

@@ -14,7 +14,7 @@ import (
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
-// images is what a run sees: the training source, its statistics, and the evaluation source.
+// images are the inputs of a run: the training source, its statistics, and the evaluation source.
 type images struct {
 	train     *source.Dataset
 	eval      *source.Dataset // nil when there is no evaluation split
@@ -27,7 +27,7 @@ type images struct {
 	keys      imageKeys
 }
 
-// measured is the number of images that statistics are taken from.
+// measured is the number of images whose statistics are measured.
 const measured = 2000
 
 // DataError is an error of the images that dataset.dataset_path names.
@@ -36,7 +36,7 @@ type DataError struct{ Err error }
 func (e *DataError) Error() string { return "dataset.dataset_path: " + e.Err.Error() }
 func (e *DataError) Unwrap() error { return e.Err }
 
-// imageKeys are the names under which a user knows what says which images are read.
+// imageKeys are the names of the settings that choose the images: keys of a configuration, or flags.
 type imageKeys struct{ layout, evalSplit, knn string }
 
 var configKeys = imageKeys{"dataset.layout", "dataset.eval_split", "evaluation.knn"}
@@ -78,7 +78,7 @@ func (k imageKeys) open(c *config.Config, split string, channels int) (*source.D
 	return src, nil
 }
 
-// setChannels gives the images the channels of a model, where they can have them.
+// setChannels decodes the images with the number of channels of a model. The error says why they cannot have it.
 func (im *images) setChannels(channels int) error {
 	err := im.train.SetChannels(channels)
 	if err == nil && im.eval != nil {
@@ -87,7 +87,7 @@ func (im *images) setChannels(channels int) error {
 	return err
 }
 
-// measure takes the statistics of the images, which stand in for those that the configuration does not give.
+// measure measures the mean and standard deviation of the images, and uses them where the configuration gives none.
 func (im *images) measure(c *config.Config) (err error) {
 	if im.stats, err = stats.Measure(im.train, measured); err != nil {
 		return &DataError{err}
@@ -118,8 +118,8 @@ func (im *images) compareStatistics() {
 	}
 }
 
-// followModel takes the normalisation that the initial weights were trained with where the configuration gives none,
-// and warns where it gives another: the first layer would see pixels of a scale it does not know.
+// followModel uses the normalisation that the initial weights were trained with where the configuration gives none, and
+// warns where it gives another: the first layer would see pixels of an unknown scale.
 func (im *images) followModel(c *config.Config, p *hf.Processor) {
 	n := im.train.Channels()
 	mean, std := perChannel(p.Mean, n), perChannel(p.Std, n)
@@ -214,7 +214,7 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// multiCrop is the training augmentation.
+// multiCrop returns the training augmentation.
 func (im *images) multiCrop(c *config.Config) (data.Transform, error) {
 	cr, a := &c.Crops, &c.Augment
 	blur, err := blurMode.value(a.BlurMode)
@@ -245,7 +245,7 @@ func (im *images) multiCrop(c *config.Config) (data.Transform, error) {
 	})
 }
 
-// whole is the preparation of an uncropped picture.
+// whole returns the transform of a whole picture, for evaluation.
 func (im *images) whole(c *config.Config) (data.Transform, error) {
 	return wholeTransform(c, im.train.Channels(), im.mean, im.std)
 }

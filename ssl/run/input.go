@@ -13,7 +13,7 @@ import (
 // in use.
 const feedPrefetch = 3
 
-// input is one batch as the trainer takes it, or the error that came in its place.
+// input is one batch in the form of the trainer, or the error that the loader returned instead.
 type input struct {
 	batch *loader.Batch
 	crops ssl.Batch
@@ -38,7 +38,7 @@ func (s *session) input(ctx context.Context) (*input, error) {
 	return in, nil
 }
 
-// load takes a batch from the loader and starts it on its way to the device.
+// load fetches a batch from the loader and starts its copy to the device.
 func (s *session) load(ctx context.Context) *input {
 	batch, err := s.loader.Next(ctx)
 	if err != nil {

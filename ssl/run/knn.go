@@ -141,7 +141,7 @@ func (o *KNNOptions) skip() func([]loader.Unreadable) error {
 	}
 }
 
-// teacherPath is the folder with the weights: the newest whole teacher of a run folder, or the path itself. Newer
+// teacherPath returns the folder with the weights: the newest whole teacher of a run folder, or the path itself. Newer
 // teachers that are damaged are named in the log.
 func teacherPath(path string, log func(level, message string)) (string, error) {
 	if st, err := os.Stat(path); err == nil && !st.IsDir() {

@@ -40,7 +40,7 @@ func (l *logFile) write(level, message string) error {
 
 func (l *logFile) close() error { return l.file.Close() }
 
-// Line is the log line of one step: the paper's fields, order and formats. Every printed loss is its weighted
+// Line returns the log line of one step: the paper's fields, order and formats. Every printed loss is its weighted
 // contribution, and the parts sum to the total. Terms beside DINO and iBOT stand behind them when the recipe has them.
 func (s *Step) Line() string {
 	var b strings.Builder

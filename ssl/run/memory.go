@@ -26,7 +26,7 @@ func newMemory() *memory {
 	return m
 }
 
-// used is the resident set in bytes; where the system has no /proc, what the Go runtime holds.
+// used returns the resident set in bytes or, where the system has no /proc, the memory that the Go runtime holds.
 func (m *memory) used() uint64 {
 	n, ok := m.resident()
 	if !ok {
@@ -55,7 +55,8 @@ func (m *memory) resident() (uint64, bool) {
 	return pages * uint64(os.Getpagesize()), err == nil
 }
 
-// memoryNow is the memory of the device that trains: its own where it has some, else that of this process.
+// memoryNow returns the bytes in use and in all, of the device that trains or, where it has no memory of its own, of this
+// process.
 func (s *session) memoryNow() (used, total uint64) {
 	if !s.device.OwnMemory() {
 		return s.memory.used(), s.memory.total
@@ -65,7 +66,7 @@ func (s *session) memoryNow() (used, total uint64) {
 	return used, total
 }
 
-// peakMemory is the most that memoryNow has told.
+// peakMemory returns the largest number of bytes in use that memoryNow has returned.
 func (s *session) peakMemory() uint64 {
 	if !s.device.OwnMemory() {
 		return s.memory.peak

@@ -134,8 +134,8 @@ func (n *number) UnmarshalJSON(text []byte) error {
 // metricsFile appends records to metrics.jsonl.
 type metricsFile struct{ file *os.File }
 
-// openMetrics opens the file for a run that has done steps steps: records of later steps, which a killed run
-// has written after its last checkpoint, and a half-written last line are cut off.
+// openMetrics opens the file of a run whose checkpoint was written after the given number of steps. Records of later
+// steps, which a killed run has left, and an incomplete last line are removed.
 func openMetrics(path string, steps int) (*metricsFile, error) {
 	keep, err := keptBytes(path, steps)
 	if err != nil {
@@ -156,7 +156,7 @@ func openMetrics(path string, steps int) (*metricsFile, error) {
 	return &metricsFile{file: f}, nil
 }
 
-// keptBytes is the length of the leading records whose iteration is below steps.
+// keptBytes returns the length of the leading records whose iteration is below steps.
 func keptBytes(path string, steps int) (int64, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -16,7 +16,7 @@ func dropPathOf(c *config.Config) (nn.DropPathConfig, error) {
 	return d, err
 }
 
-// vitConfig is the backbone that a configuration describes, for images of the given channels.
+// vitConfig returns the backbone that a configuration describes, for images with the given number of channels.
 func vitConfig(c *config.Config, channels int) (nn.ViTConfig, error) {
 	m := &c.Model
 	family, err := modelFamily.value(c.Family())

@@ -148,7 +148,7 @@ func start(ctx context.Context, c *config.Config, o Options) (_ *session, err er
 	return s, s.leaveOut()
 }
 
-// openSummary takes over what earlier processes of the run have measured.
+// openSummary returns the summary with the measurements of earlier processes of the run.
 func (s *session) openSummary() (*Summary, error) {
 	sum, err := ReadSummary(s.folder.Path)
 	if err != nil {
@@ -167,7 +167,7 @@ func (s *session) openSummary() (*Summary, error) {
 	return sum, nil
 }
 
-// banner says what is about to happen.
+// banner logs the data, the model and the device of the run, and the warnings about them.
 func (s *session) banner() {
 	c, set := s.c, &s.trainer.Settings
 	all, trainable := s.trainer.Student.Backbone.Params.Count()
@@ -208,14 +208,14 @@ func (s *session) say(level, message string) {
 	s.o.Log(level, message)
 }
 
-// checkpoints are the run's folders of training states and teachers.
+// checkpoints returns the run's folders of training states and of teachers.
 func (s *session) checkpoints() (train, teacher checkpoint.Folder) {
 	o := &s.c.Output
 	return checkpoint.Folder{Path: s.folder.train(), Keep: o.MaxToKeep, KeepEvery: o.KeepEvery},
 		checkpoint.Folder{Path: s.folder.teacher(), Keep: o.MaxToKeep, KeepEvery: o.KeepEvery}
 }
 
-// dataFile is the part of a checkpoint that ties it to its images: their source.Identity.
+// dataFile is the file of a checkpoint that holds the source.Identity of its images.
 const dataFile = "data.json"
 
 // restore loads the newest good checkpoint when the run is resumed.
@@ -272,7 +272,7 @@ func (s *session) restore() error {
 	return nil
 }
 
-// reportChanges says on which keys the configuration differs from the one the run was started with.
+// reportChanges warns of every key whose value differs from the one that the run was started with.
 func (s *session) reportChanges() error {
 	stored, err := Stored(s.folder.Path)
 	if err != nil {
@@ -335,7 +335,7 @@ type span struct {
 	flops      float64
 }
 
-// count adds a step to what the session has done.
+// count adds a step to the totals of the session.
 func (s *session) count(m *ssl.Metrics, took, wait time.Duration) {
 	flops := float64(s.trainer.Settings.FLOPs(m.Masked))
 	s.flops += flops
@@ -388,7 +388,7 @@ func (s *session) record(m *ssl.Metrics) *Step {
 	return r
 }
 
-// close gives everything back. The summary stays.
+// close closes files, loader, device and lock. The summary stays valid.
 func (s *session) close() {
 	var errs []error
 	if s.ahead != nil && s.ahead.batch != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/dino-mx/dmx/ssl/mask"
 )
 
-// localBatch is the number of images of a step on this rank. There is one rank.
+// localBatch returns the number of images of a step on this rank. There is one rank.
 func localBatch(c *config.Config) int {
 	if c.Train.BatchSizePerGPU > 0 {
 		return c.Train.BatchSizePerGPU

@@ -10,7 +10,7 @@ import (
 	"github.com/dino-mx/dmx/ssl/durable"
 )
 
-// Summary is summary.json. Accuracies are in percent; a value that was not measured is null.
+// Summary is the content of summary.json. Accuracies are in percent; a value that was not measured is null.
 type Summary struct {
 	KNN             *KNNSummary `json:"knn"`
 	Iterations      int         `json:"iterations"`   // steps done

@@ -11,7 +11,7 @@ import (
 	"github.com/dino-mx/dmx/ssl/config"
 )
 
-// Options are what a run needs besides its configuration.
+// Options are the settings of a run that are not part of its configuration.
 type Options struct {
 	// Resume goes on from the newest good checkpoint of the run folder. Without it the folder must hold none.
 	Resume bool
@@ -63,7 +63,7 @@ func Train(ctx context.Context, c *config.Config, o Options) (*Summary, error) {
 	return s.summary, o.named(err)
 }
 
-// named lets an error of the data name the flag that they were given with.
+// named replaces the configuration's key in an error of the data by the flag that the data were given with.
 func (o *Options) named(err error) error {
 	if e := (*DataError)(nil); o.DataFlag != "" && errors.As(err, &e) {
 		return fmt.Errorf("%s: %w", o.DataFlag, e.Err)
@@ -71,7 +71,8 @@ func (o *Options) named(err error) error {
 	return err
 }
 
-// finished is the summary of a run that has nothing left to do: starting it again must not touch it.
+// finished returns the summary of a run that has no steps left, and nil for another: a finished run must not be changed
+// when it is started again.
 func finished(c *config.Config, o Options) (*Summary, error) {
 	if !o.Resume {
 		return nil, nil
@@ -84,7 +85,7 @@ func finished(c *config.Config, o Options) (*Summary, error) {
 	return sum, nil
 }
 
-// work is the run between start and close.
+// work carries out the run: baseline, resume, steps, checkpoint and final evaluation.
 func (s *session) work(ctx context.Context) error {
 	if err := s.baseline(ctx); err != nil {
 		return s.interrupted(err)
@@ -145,7 +146,7 @@ func (s *session) steps(ctx context.Context) error {
 	return nil
 }
 
-// step is one batch from the loader to the records.
+// step trains on the next batch and writes its records.
 func (s *session) step(ctx context.Context) error {
 	begin := time.Now()
 	if ctx.Err() != nil {

@@ -28,7 +28,7 @@ type commands struct {
 	Completion completionCmd `cmd:"" help:"Print or install the shell's completion."`
 }
 
-// streams are where a command reads nothing and writes everything: results to out, messages to err.
+// streams are the outputs of a command: results go to out, messages to err.
 type streams struct {
 	out, err io.Writer
 }
@@ -57,7 +57,7 @@ func mistakes(err error) []error {
 	return each
 }
 
-// written is a writer that keeps its first error to itself, and writes nothing after it.
+// written is a writer that remembers its first error, and writes nothing after it.
 type written struct {
 	w   io.Writer
 	err error
@@ -73,7 +73,7 @@ func (w *written) Write(p []byte) (int, error) {
 // exit carries the code of kong's own endings (help) out of its parser.
 type exit int
 
-// execute is main without the process: it returns the exit code. A result that could not be written is an error of
+// execute runs a command line and returns the exit code. A result that could not be written is an error of
 // its own: whoever reads standard output must not take half of it for all.
 func execute(ctx context.Context, args []string, io streams) (code int) {
 	out := &written{w: io.out}

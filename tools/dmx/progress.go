@@ -86,7 +86,7 @@ func (p *progress) step(s *run.Step) {
 	fmt.Fprintf(p.w, "step %*d/%d  %s  %s left\n", len(fmt.Sprint(p.total)), p.done, p.total, text, p.left())
 }
 
-// left is the time that the steps to come will take at the mean pace so far.
+// left returns the time that the remaining steps take at the mean pace so far.
 func (p *progress) left() time.Duration {
 	pace := time.Since(p.first) / time.Duration(max(1, p.done-p.from))
 	return (pace * time.Duration(p.total-p.done)).Round(time.Second)

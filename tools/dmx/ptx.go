@@ -18,7 +18,7 @@ type ptxCmd struct {
 	Stats ptxStatsCmd `cmd:"" help:"Count a kernel's instructions and, after a run, its memory accesses."`
 }
 
-// maxPTX is far above any real file; it keeps a wrong one from filling the memory.
+// maxPTX is the largest number of bytes that is read, far more than any PTX file has.
 const maxPTX = 64 << 20
 
 // readPTX reads and checks a file. Mistakes go to io.err, one a line, each with its place.
@@ -76,7 +76,7 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// findingsOf takes the sanitizer's findings out of the error of a launch; any other error stays one.
+// findingsOf returns the sanitizer's findings that the error of a launch holds, or else the error itself.
 func findingsOf(err error) (ptx.Findings, error) {
 	var found ptx.Findings
 	if errors.As(err, &found) {

@@ -25,7 +25,7 @@ type argument struct {
 	content []byte // before the run; nil if undefined
 }
 
-// maxBuffer is the bytes one buffer may have: the interpreter keeps a history of every two bytes beside them.
+// maxBuffer is the largest number of bytes of a buffer: the interpreter keeps a history of every two bytes beside them.
 const maxBuffer = 1 << 30
 
 func (a *argument) count() int {
@@ -131,7 +131,7 @@ func (a *argument) parseBuffer(text string, index int) error {
 	return nil
 }
 
-// readFile takes the content of a .npy file, or of any other as raw bytes. A shape on the command line must agree.
+// readFile returns the elements of a .npy file, or the raw bytes of any other. A shape on the command line must agree.
 func (a *argument) readFile(file string) error {
 	b, err := readLimited(file, 2*maxBuffer+1<<17)
 	if err != nil {
@@ -189,7 +189,7 @@ func readLimited(file string, most int64) ([]byte, error) {
 	return os.ReadFile(file)
 }
 
-// fits says why the argument cannot be passed as parameter p, nil if it can.
+// fits returns the reason why the argument cannot be passed as parameter p, nil if it can.
 func (a *argument) fits(p syntax.Param) error {
 	size := len(a.value)
 	if a.buffer {

@@ -52,7 +52,7 @@ func (c *ptxCheckCmd) Run(io streams) error {
 	return nil
 }
 
-// paramType is a parameter's type as PTX writes it: .u64, or .b8[12] for a structure.
+// paramType returns a parameter's type as PTX writes it: .u64, or .b8[12] for a structure.
 func paramType(p syntax.Param) string {
 	if one := map[string]int{"8": 1, "16": 2, "32": 4, "64": 8}[strings.TrimLeft(p.Type, "abcdefghijklmnopqrstuvwxyz")]; one != 0 && one != p.Size {
 		return fmt.Sprintf(".%s[%d]", p.Type, p.Size/one)

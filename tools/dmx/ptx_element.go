@@ -64,7 +64,7 @@ func (e element) value(text string) ([]byte, error) {
 	return e.append(nil, bits), nil
 }
 
-// float is the bits of a number in a float type.
+// float returns the bits of a number in a float type.
 func (e element) float(v float64) uint64 {
 	switch e.name {
 	case "f32":
@@ -123,7 +123,7 @@ func (e element) toNPY(b []byte) []byte {
 	return out
 }
 
-// npySize is the bytes of an element in a .npy file.
+// npySize returns the number of bytes of an element in a .npy file.
 func (e element) npySize() int {
 	if e.name == "bf16" {
 		return 4

@@ -28,7 +28,7 @@ const argumentHelp = `Arguments, one --arg each, in the order of the kernel's pa
   buf:f32=@x.npy           the content of a NumPy file (bf16 from float32), or of any other file as raw bytes
   bytes:00ff0000           a structure passed by value, in hexadecimal, or bytes:@FILE`
 
-// launched is a launch made ready.
+// launched is a launch that is ready to run.
 type launched struct {
 	file        string
 	mod         *syntax.Module
@@ -48,7 +48,7 @@ func (f *launchFlags) open(io streams) (*launched, error) {
 	return f.prepare(mod)
 }
 
-// maxBlocks is far beyond what an interpreter gets through.
+// maxBlocks is the largest number of blocks of a grid, far more than the interpreter runs in a reasonable time.
 const maxBlocks = 1 << 24
 
 // prepare matches the flags with the kernel.

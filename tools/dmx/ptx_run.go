@@ -82,7 +82,7 @@ func (c *ptxRunCmd) Run(io streams) error {
 	return nil
 }
 
-// printBuffer says what became of a buffer, and shows its first elements.
+// printBuffer prints how a buffer has changed, and its first elements.
 func (c *ptxRunCmd) printBuffer(w io.Writer, i int, a *argument, o *outcome) {
 	b, n := o.buffers[i], a.count()
 	state := fmt.Sprintf("%d of %d elements written", n-(o.unwritten[i]+a.elem.size-1)/a.elem.size, n)

@@ -68,7 +68,7 @@ func (c *ptxStatsCmd) Run(io streams) error {
 	return nil
 }
 
-// printClasses is the instructions by class, in the file and, if counted, as executed.
+// printClasses prints the number of instructions by class, in the file and, if counted, as executed.
 func printClasses(w io.Writer, k *syntax.Kernel, counted *ptx.Counters) {
 	static, executed := map[string]int64{}, map[string]int64{}
 	total := int64(0)
@@ -105,7 +105,7 @@ func share(n, of int64) string {
 	return fmt.Sprintf("%.1f", 100*float64(n)/float64(of))
 }
 
-// printMemory is what the executed instructions did to memory, and which of them did more than they had to.
+// printMemory prints the memory accesses of the executed instructions, and which of them access more than needed.
 func printMemory(w io.Writer, file string, counted *ptx.Counters) {
 	var global, shared ptx.InstrCount
 	var costly [][]string

@@ -10,7 +10,7 @@ import (
 	"github.com/dino-mx/dmx/ssl/run"
 )
 
-// printSummary is the end of a run: time, rate and the accuracies.
+// printSummary prints the end of a run: time, rate and the accuracies.
 func printSummary(w io.Writer, cfg *config.Config, s *run.Summary) {
 	fmt.Fprintf(w, "%d steps in %s, %.0f img/s, run folder %s\n", s.Iterations, time.Duration(s.WallSeconds*float64(time.Second)).Round(time.Second),
 		s.ImagesPerSecond, run.FolderOf(cfg))

@@ -109,14 +109,14 @@ func (c *trainCmd) configuration() (*config.Config, error) {
 	return cfg, freeFolder(cfg)
 }
 
-// setFolder makes path the run folder.
+// setFolder sets the run folder to path.
 func setFolder(cfg *config.Config, path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return err
 	}
 	if filepath.Dir(abs) == abs {
-		return fmt.Errorf("--output: %s is no folder that a run can own; give one below it", path)
+		return fmt.Errorf("--output: %s is the root of the file system; give a folder below it", path)
 	}
 	cfg.Output.MainOutput, cfg.Train.ModelName = filepath.Dir(abs), filepath.Base(abs)
 	return nil
@@ -135,7 +135,7 @@ func freeFolder(cfg *config.Config) error {
 	}
 }
 
-// resumed is the stored configuration of the run to go on with, changed by flags and overrides; a --config
+// resumed returns the stored configuration of the run to go on with, changed by flags and overrides; a --config
 // replaces it.
 func (c *trainCmd) resumed(flags []string) (*config.Config, error) {
 	folder := c.Output
@@ -170,7 +170,7 @@ func (c *trainCmd) resumed(flags []string) (*config.Config, error) {
 	return cfg, setFolder(cfg, folder)
 }
 
-// newestFolder is the last of name, name-2, name-3, … that holds a run.
+// newestFolder returns the last of name, name-2, name-3, … that holds a run.
 func newestFolder(cfg *config.Config) (string, error) {
 	name, newest := cfg.Train.ModelName, run.FolderOf(cfg)
 	for n := 2; ; n++ {

@@ -14,7 +14,7 @@ func (versionCmd) Run(io streams) error {
 	return nil
 }
 
-// version is what the build recorded: a release number, or "devel" with the commit.
+// version returns what the build recorded: a release number, or "devel" with the commit.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
