@@ -2,21 +2,23 @@ package autograd
 
 import "github.com/dino-mx/dmx/tensor"
 
-// Into is where a backward closure, or a loss, writes a contribution to v's gradient: the tensor, and whether
-// to add to what it holds. It panics for a Var that wants none.
-func (t *Tape) Into(v *Var) (dst *tensor.Tensor, accumulate bool) {
+// GradBuffer returns the memory of v's gradient for a backward closure, or a loss, to write its contribution to, and
+// whether it must add to what the memory holds instead of overwriting it. It allocates the memory at the first call. It
+// panics for a Var that needs no gradient.
+func (t *Tape) GradBuffer(v *Var) (dst *tensor.Tensor, accumulate bool) {
 	if v.pre != nil {
 		panic("autograd: the gradient of an activation output must go through its epilogue (Linear, Dropout)")
 	}
-	return t.into(v)
+	return t.gradBuffer(v)
 }
 
-func (t *Tape) into(v *Var) (dst *tensor.Tensor, accumulate bool) {
+// gradBuffer is GradBuffer for callers that apply the derivative of an activation themselves.
+func (t *Tape) gradBuffer(v *Var) (dst *tensor.Tensor, accumulate bool) {
 	if !v.needs {
 		panic("autograd: gradient for a Var that wants none")
 	}
 	if p := v.parent; p != nil && v.Grad == nil {
-		g, acc := t.into(p)
+		g, acc := t.gradBuffer(p)
 		if !acc {
 			t.B.Fill(g, 0)
 		}
@@ -31,18 +33,19 @@ func (t *Tape) into(v *Var) (dst *tensor.Tensor, accumulate bool) {
 	return v.Grad, accumulate
 }
 
-// IntoZeroed is Into for operations that can only add: the tensor is zeroed before its first contribution.
-func (t *Tape) IntoZeroed(v *Var) *tensor.Tensor {
-	g, acc := t.Into(v)
+// ZeroedGradBuffer returns the memory of v's gradient for operations that can only add: it is zeroed before its first
+// contribution.
+func (t *Tape) ZeroedGradBuffer(v *Var) *tensor.Tensor {
+	g, acc := t.GradBuffer(v)
 	if !acc {
 		t.B.Fill(g, 0)
 	}
 	return g
 }
 
-// Hand gives the gradient of out to in unchanged, as a residual connection does: the memory changes hands if in
-// has no gradient yet, and is added otherwise.
-func (t *Tape) Hand(in, out *Var) {
+// PassGrad adds the gradient of out to that of in unchanged, as a residual connection does. Where in has no gradient yet
+// the memory of out's becomes in's, without a copy.
+func (t *Tape) PassGrad(in, out *Var) {
 	if !in.needs {
 		return
 	}
@@ -51,7 +54,7 @@ func (t *Tape) Hand(in, out *Var) {
 		out.Grad, out.set = nil, false
 		return
 	}
-	g, acc := t.Into(in)
+	g, acc := t.GradBuffer(in)
 	if acc {
 		t.B.Axpy(g, 1, out.Grad)
 		return
@@ -59,7 +62,7 @@ func (t *Tape) Hand(in, out *Var) {
 	t.B.Copy(g, out.Grad)
 }
 
-// Backward runs the tape in reverse from the gradients that losses have written with Into. Afterwards the tape
+// Backward runs the tape in reverse from the gradients that losses have written to their GradBuffer. Afterwards the tape
 // is empty, every parameter that was used has its gradient, and its hook has been called.
 func (t *Tape) Backward() {
 	t.backwardTo(0)
@@ -87,7 +90,7 @@ func (t *Tape) backwardTo(mark int) {
 			t.A.Free(out.Grad)
 			out.Grad, out.set = nil, false
 		}
-		t.freeOwn(&op)
+		t.freeScratch(&op)
 		for _, v := range op.Saves {
 			if v != nil {
 				r := v.root()
@@ -131,16 +134,16 @@ func (t *Tape) Checkpoint(x *Var, fn func(x *Var) *Var) *Var {
 		y.Grad, y.set = nil, false
 		t.backwardTo(mark)
 		if in.set {
-			t.take(x, in)
+			t.takeGrad(x, in)
 		}
 	}})
 	return y
 }
 
-// take gives the gradient of a detached copy to the original.
-func (t *Tape) take(x, copy *Var) {
+// takeGrad adds the gradient of a detached copy to that of the original.
+func (t *Tape) takeGrad(x, copy *Var) {
 	moved := x.Grad == nil
-	t.Hand(x, copy)
+	t.PassGrad(x, copy)
 	if !moved && copy.Grad != nil {
 		t.A.Free(copy.Grad)
 		copy.Grad, copy.set = nil, false

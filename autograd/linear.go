@@ -40,7 +40,7 @@ func (t *Tape) Linear(l Linear) *Var {
 		g.Pre = t.A.New(t.DType, m, n)
 		y.pre, y.act = g.Pre, l.Act
 		y.again = func(dst *tensor.Tensor) { t.B.ActForward(dst, g.Pre, l.Act) }
-		op.Own[0] = g.Pre
+		op.Scratch[0] = g.Pre
 	}
 	t.B.Gemm(g)
 	if record {
@@ -69,11 +69,11 @@ func (t *Tape) linearBackward(l *Linear, y *Var, dy *tensor.Tensor) {
 		w := l.W.Value
 		if l.Gamma == nil {
 			if l.B.NeedsGrad() {
-				db, acc := t.Into(l.B)
+				db, acc := t.GradBuffer(l.B)
 				t.B.ColSum(db, dz, 1, acc)
 			}
 			if l.W.needs {
-				dw, acc := t.Into(l.W)
+				dw, acc := t.GradBuffer(l.W)
 				x, made := t.restore(l.X)
 				t.B.Gemm(kernels.Gemm{M: n, N: k, K: m, Out: dw, A: dz, TransA: true, B: x, Accumulate: acc})
 				if made {
@@ -88,7 +88,7 @@ func (t *Tape) linearBackward(l *Linear, y *Var, dy *tensor.Tensor) {
 			}
 		}
 		if l.X.needs {
-			dx, acc := t.into(l.X)
+			dx, acc := t.gradBuffer(l.X)
 			t.B.Gemm(kernels.Gemm{
 				M: m, N: k, K: n, Out: dx, A: dz, B: w, Accumulate: acc,
 				ActGrad: l.X.act, GradOf: l.X.pre,
@@ -102,7 +102,7 @@ func (t *Tape) linearBackward(l *Linear, y *Var, dy *tensor.Tensor) {
 		}
 	}
 	if l.Residual.NeedsGrad() {
-		t.Hand(l.Residual, y)
+		t.PassGrad(l.Residual, y)
 	}
 }
 
@@ -121,14 +121,14 @@ func (t *Tape) layerScale(l *Linear, dz *tensor.Tensor, m, n, k int) {
 	t.B.ColSum(c, dz, 1, false)
 	var dw, db, spare *tensor.Tensor
 	if l.W.needs {
-		dw = t.IntoZeroed(l.W)
+		dw = t.ZeroedGradBuffer(l.W)
 	}
 	if l.B.NeedsGrad() {
-		db = t.IntoZeroed(l.B)
+		db = t.ZeroedGradBuffer(l.B)
 	}
 	var dgamma *tensor.Tensor
 	if l.Gamma.needs {
-		dgamma = t.IntoZeroed(l.Gamma)
+		dgamma = t.ZeroedGradBuffer(l.Gamma)
 	} else {
 		spare = t.A.New(l.Gamma.Value.DType(), n)
 		t.B.Fill(spare, 0)

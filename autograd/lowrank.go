@@ -35,9 +35,9 @@ func (t *Tape) LowRank(l LowRank) {
 		M: m, N: n, K: r, Out: l.Y.Value, OutCol: l.Col, A: u, B: l.B.Value, TransB: true, Alpha: l.Scale,
 		Gamma: value(l.Gamma), RowScale: l.RowScale, Accumulate: true,
 	})
-	op := Op{Out: l.Y, InPlace: !first, Saves: [4]*Var{l.X, l.A, l.B, l.Gamma}, Uses: [4]*Var{l.A, l.B, l.Gamma}, Own: [3]*tensor.Tensor{u}}
+	op := Op{Out: l.Y, InPlace: !first, Saves: [4]*Var{l.X, l.A, l.B, l.Gamma}, Uses: [4]*Var{l.A, l.B, l.Gamma}, Scratch: [3]*tensor.Tensor{u}}
 	if !needs {
-		t.freeOwn(&op)
+		t.freeScratch(&op)
 		return
 	}
 	op.Backward = func(dy *tensor.Tensor) { t.lowRankBackward(&l, u, dy, m, n, k, r) }
@@ -64,12 +64,12 @@ func (t *Tape) lowRankBackward(l *LowRank, u, dy *tensor.Tensor, m, n, k, r int)
 		t.B.Gemm(kernels.Gemm{M: n, N: r, K: m, Out: g, A: dz, TransA: true, B: u, Alpha: l.Scale})
 		var db *tensor.Tensor
 		if l.B.needs {
-			db = t.IntoZeroed(l.B)
+			db = t.ZeroedGradBuffer(l.B)
 		}
 		dgamma := zero
 		var spare *tensor.Tensor
 		if l.Gamma.needs {
-			dgamma = t.IntoZeroed(l.Gamma)
+			dgamma = t.ZeroedGradBuffer(l.Gamma)
 		} else {
 			spare = t.A.New(l.Gamma.Value.DType(), n)
 			t.B.Fill(spare, 0)
@@ -88,18 +88,18 @@ func (t *Tape) lowRankBackward(l *LowRank, u, dy *tensor.Tensor, m, n, k, r int)
 		}
 		dz = scaled
 	} else if l.B.needs {
-		db, acc := t.Into(l.B)
+		db, acc := t.GradBuffer(l.B)
 		t.B.Gemm(kernels.Gemm{M: n, N: r, K: m, Out: db, A: dz, TransA: true, ACol: col, B: u, Alpha: l.Scale, Accumulate: acc})
 	}
 	if l.A.needs || l.X.needs {
 		du := t.A.New(t.DType, m, r)
 		t.B.Gemm(kernels.Gemm{M: m, N: r, K: n, Out: du, A: dz, ACol: col, B: l.B.Value, Alpha: l.Scale})
 		if l.A.needs {
-			da, acc := t.Into(l.A)
+			da, acc := t.GradBuffer(l.A)
 			t.B.Gemm(kernels.Gemm{M: r, N: k, K: m, Out: da, A: du, TransA: true, B: l.X.Value, Accumulate: acc})
 		}
 		if l.X.needs {
-			dx, acc := t.into(l.X)
+			dx, acc := t.gradBuffer(l.X)
 			t.B.Gemm(kernels.Gemm{
 				M: m, N: k, K: r, Out: dx, A: du, B: l.A.Value, Accumulate: acc, ActGrad: l.X.act, GradOf: l.X.pre,
 			})

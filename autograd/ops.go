@@ -11,18 +11,18 @@ func (t *Tape) LayerNorm(x, gamma, beta *Var, eps float64) *Var {
 	y := t.New(x.needs || gamma.needs || beta.needs, r, d)
 	mean, rstd := t.A.New(t.StatType(), r), t.A.New(t.StatType(), r)
 	t.B.LayerNorm(y.Value, mean, rstd, x.Value, gamma.Value, beta.Value, eps)
-	op := Op{Out: y, Saves: [4]*Var{x, gamma}, Uses: [4]*Var{gamma, beta}, Own: [3]*tensor.Tensor{mean, rstd}}
+	op := Op{Out: y, Saves: [4]*Var{x, gamma}, Uses: [4]*Var{gamma, beta}, Scratch: [3]*tensor.Tensor{mean, rstd}}
 	if t.Recording(y.needs) {
 		y.again = func(dst *tensor.Tensor) { t.B.LayerNorm(dst, mean, rstd, x.Value, gamma.Value, beta.Value, eps) }
 		op.Backward = func(dy *tensor.Tensor) {
 			var dgamma, dbeta, spare, spareX *tensor.Tensor
 			if gamma.needs || beta.needs {
-				dgamma, dbeta = t.orSpare(gamma, &spare), t.orSpare(beta, &spare)
+				dgamma, dbeta = t.gradOrScratch(gamma, &spare), t.gradOrScratch(beta, &spare)
 			}
 			var dx *tensor.Tensor
 			acc := false
 			if x.needs {
-				dx, acc = t.Into(x)
+				dx, acc = t.GradBuffer(x)
 			} else {
 				spareX = t.A.New(t.DType, r, d)
 				dx = spareX
@@ -36,10 +36,10 @@ func (t *Tape) LayerNorm(x, gamma, beta *Var, eps float64) *Var {
 	return y
 }
 
-// orSpare is the gradient of p to add to, or scratch memory when p is frozen; at most one of a pair is.
-func (t *Tape) orSpare(p *Var, spare **tensor.Tensor) *tensor.Tensor {
+// gradOrScratch is the gradient of p to add to, or scratch memory when p is frozen; at most one of a pair is.
+func (t *Tape) gradOrScratch(p *Var, spare **tensor.Tensor) *tensor.Tensor {
 	if p.needs {
-		return t.IntoZeroed(p)
+		return t.ZeroedGradBuffer(p)
 	}
 	*spare = t.A.New(p.Value.DType(), p.Value.Shape()...)
 	t.B.Fill(*spare, 0)
@@ -54,9 +54,9 @@ func (t *Tape) Attention(qkv *Var, seqs kernels.Sequences, heads int, scale floa
 	op := Op{Out: y, Saves: [4]*Var{qkv, y}}
 	if t.Recording(y.needs) {
 		a.LSE = t.A.New(t.StatType(), heads, rows)
-		op.Own[0] = a.LSE
+		op.Scratch[0] = a.LSE
 		op.Backward = func(dy *tensor.Tensor) {
-			dqkv, acc := t.Into(qkv)
+			dqkv, acc := t.GradBuffer(qkv)
 			if acc {
 				panic("autograd: qkv has a second reader")
 			}
@@ -89,7 +89,7 @@ func (t *Tape) Act(x *Var, act kernels.Activation) *Var {
 	if t.Recording(y.needs) {
 		y.pre, y.act = x.Value, act
 		y.again = func(dst *tensor.Tensor) { t.B.ActForward(dst, x.Value, act) }
-		op.Backward = func(*tensor.Tensor) { t.Hand(x, y) }
+		op.Backward = func(*tensor.Tensor) { t.PassGrad(x, y) }
 	}
 	t.Record(op)
 	return y
@@ -104,7 +104,7 @@ func (t *Tape) SwiGLU(x *Var) *Var {
 	if t.Recording(y.needs) {
 		y.again = func(dst *tensor.Tensor) { t.B.SwiGLU(dst, x.Value) }
 		op.Backward = func(dy *tensor.Tensor) {
-			dx, acc := t.Into(x)
+			dx, acc := t.GradBuffer(x)
 			if acc {
 				panic("autograd: the SwiGLU input has a second reader")
 			}
@@ -143,7 +143,7 @@ func (t *Tape) Mul(a, b *Var) *Var {
 				if !v.needs {
 					continue
 				}
-				d, acc := t.into(v)
+				d, acc := t.gradBuffer(v)
 				if acc {
 					panic("autograd: a factor has a second reader")
 				}
@@ -172,7 +172,7 @@ func (t *Tape) Dropout(x *Var, p float64, seed uint64, offset uint32) *Var {
 			if x.pre != nil {
 				t.B.ActBackward(dy, dy, x.pre, x.act)
 			}
-			g, acc := t.into(x)
+			g, acc := t.gradBuffer(x)
 			if acc {
 				t.B.Axpy(g, 1, dy)
 			} else {
@@ -192,7 +192,7 @@ func (t *Tape) Gather(x *Var, m RowMap) *Var {
 	op := Op{Out: y}
 	if t.Recording(y.needs) {
 		op.Backward = func(dy *tensor.Tensor) {
-			dx, acc := t.Into(x)
+			dx, acc := t.GradBuffer(x)
 			t.B.GatherRows(dx, dy, m.Inverse, acc)
 		}
 	}
@@ -211,10 +211,10 @@ func (t *Tape) ScatterAdd(x, y *Var, m RowMap) *Var {
 	if t.Recording(z.needs) {
 		op.Backward = func(dz *tensor.Tensor) {
 			if y.needs {
-				dy, acc := t.Into(y)
+				dy, acc := t.GradBuffer(y)
 				t.B.GatherRows(dy, dz, m.Index, acc)
 			}
-			t.Hand(x, z)
+			t.PassGrad(x, z)
 		}
 	}
 	t.Record(op)
@@ -239,10 +239,10 @@ func (t *Tape) L2Normalize(x *Var, eps float64) *Var {
 	y := t.New(x.needs, r, d)
 	norm := t.A.New(t.StatType(), r)
 	t.B.L2Normalize(y.Value, norm, x.Value, eps)
-	op := Op{Out: y, Saves: [4]*Var{y}, Own: [3]*tensor.Tensor{norm}}
+	op := Op{Out: y, Saves: [4]*Var{y}, Scratch: [3]*tensor.Tensor{norm}}
 	if t.Recording(y.needs) {
 		op.Backward = func(dy *tensor.Tensor) {
-			dx, acc := t.Into(x)
+			dx, acc := t.GradBuffer(x)
 			dst := dx
 			if acc {
 				dst = t.A.New(t.DType, r, d)
@@ -264,19 +264,19 @@ func (t *Tape) WeightNorm(v, gain *Var) *Var {
 	w := t.New(v.needs || gain.NeedsGrad(), r, d)
 	norm := t.A.New(t.StatType(), r)
 	t.B.WeightNorm(w.Value, norm, v.Value, value(gain))
-	op := Op{Out: w, Saves: [4]*Var{v, gain}, Uses: [4]*Var{v, gain}, Own: [3]*tensor.Tensor{norm}}
+	op := Op{Out: w, Saves: [4]*Var{v, gain}, Uses: [4]*Var{v, gain}, Scratch: [3]*tensor.Tensor{norm}}
 	if t.Recording(w.needs) {
 		op.Backward = func(dw *tensor.Tensor) {
 			var dv, dgain, spare *tensor.Tensor
 			if v.needs {
-				dv = t.IntoZeroed(v)
+				dv = t.ZeroedGradBuffer(v)
 			} else {
 				spare = t.A.New(t.DType, r, d)
 				t.B.Fill(spare, 0)
 				dv = spare
 			}
 			if gain.NeedsGrad() {
-				dgain = t.IntoZeroed(gain)
+				dgain = t.ZeroedGradBuffer(gain)
 			}
 			t.B.WeightNormBackward(dv, dgain, dw, v.Value, value(gain), norm)
 			t.A.Free(spare)

@@ -42,8 +42,8 @@ type Op struct {
 	Saves [4]*Var
 	// Uses lists the parameters this operation contributes a gradient to.
 	Uses [4]*Var
-	// Own lists tensors of the arena that only this operation needs; they are freed after Backward.
-	Own [3]*tensor.Tensor
+	// Scratch lists tensors of the arena that only this operation needs; they are freed after Backward.
+	Scratch [3]*tensor.Tensor
 	// InPlace says that the operation changed Out.Value and that the operation which made it comes earlier on
 	// the tape: the gradient, changed in place too, is passed on rather than freed.
 	InPlace bool
@@ -122,11 +122,11 @@ func (t *Tape) Leaf(x *tensor.Tensor) *Var {
 // New cuts the output Var of an operation. needs says whether any input wants a gradient; in a no-grad section
 // it is ignored.
 func (t *Tape) New(needs bool, shape ...int) *Var {
-	return t.Own(needs, t.A.New(t.DType, shape...))
+	return t.Wrap(needs, t.A.New(t.DType, shape...))
 }
 
-// Own makes x, cut from the tape's arena, the value of a new Var, which frees it when released.
-func (t *Tape) Own(needs bool, x *tensor.Tensor) *Var {
+// Wrap returns a new Var with the value x, a tensor of the tape's arena, which is freed when the Var is released.
+func (t *Tape) Wrap(needs bool, x *tensor.Tensor) *Var {
 	v := t.newVar()
 	v.Value = x
 	v.owned = true
@@ -134,14 +134,14 @@ func (t *Tape) Own(needs bool, x *tensor.Tensor) *Var {
 	return v
 }
 
-// Record pushes op. It does nothing when Out needs no gradient or nothing is being recorded; the tensors in Own
+// Record pushes op. It does nothing when Out needs no gradient or nothing is being recorded; the tensors in Scratch
 // are then freed at once.
 func (t *Tape) Record(op Op) {
 	if !t.Recording(op.Out.needs) {
 		if t.mode == dryRun && op.Out.needs {
 			t.count(&op)
 		}
-		t.freeOwn(&op)
+		t.freeScratch(&op)
 		return
 	}
 	for _, v := range op.Saves {
@@ -177,8 +177,9 @@ func (t *Tape) Release(v *Var) {
 	t.maybeFree(v)
 }
 
-// Keep takes v's memory out of the tape's hands: it is freed by the next Reset only. It returns the value.
-func (t *Tape) Keep(v *Var) *tensor.Tensor {
+// Detach returns the value of v, which belongs to the caller from then on: releasing v does not free it, the next Reset
+// does.
+func (t *Tape) Detach(v *Var) *tensor.Tensor {
 	v.owned = false
 	return v.Value
 }
@@ -209,8 +210,8 @@ func (t *Tape) restore(v *Var) (x *tensor.Tensor, made bool) {
 	return x, true
 }
 
-func (t *Tape) freeOwn(op *Op) {
-	for _, x := range op.Own {
+func (t *Tape) freeScratch(op *Op) {
+	for _, x := range op.Scratch {
 		if x != nil {
 			t.A.Free(x)
 		}

@@ -26,7 +26,7 @@ func mlp(t *autograd.Tape, x, w1, w2 *autograd.Var) *autograd.Var {
 }
 
 func seed(t *autograd.Tape, y *autograd.Var) {
-	g, _ := t.Into(y)
+	g, _ := t.GradBuffer(y)
 	t.B.Fill(g, 1)
 }
 
@@ -203,7 +203,7 @@ func TestCheckpointSameBits(t *testing.T) {
 	}
 }
 
-func TestIntoRefusesActivationsAndFrozen(t *testing.T) {
+func TestGradBufferRefusesActivationsAndFrozen(t *testing.T) {
 	w, x := param(1, 1, 0, 4, 4), param(3, 1, 0, 3, 4)
 	tape := newTape()
 	h := tape.Linear(autograd.Linear{X: x, W: w, Act: kernels.GELU})
@@ -211,10 +211,10 @@ func TestIntoRefusesActivationsAndFrozen(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("%s: Into did not panic", name)
+					t.Errorf("%s: GradBuffer did not panic", name)
 				}
 			}()
-			tape.Into(v)
+			tape.GradBuffer(v)
 		}()
 	}
 }

@@ -40,12 +40,12 @@ func (v *ViT) embed(t *autograd.Tape, l *Layout, groups []Group) *autograd.Var {
 	if t.Recording(needs) {
 		op.Backward = func(dx *tensor.Tensor) {
 			if patches.NeedsGrad() {
-				dp, acc := t.Into(patches)
+				dp, acc := t.GradBuffer(patches)
 				v.backend.GatherRows(dp, dx, tokenOf, acc)
 			}
 			v.addTableBackward(t, l, dx)
 			if masks != nil && v.MaskToken.NeedsGrad() {
-				dm, acc := t.Into(v.MaskToken.Var)
+				dm, acc := t.GradBuffer(v.MaskToken.Var)
 				v.backend.ScatterRows(dm, dx, masks.starts, masks.rows, acc)
 			}
 		}
@@ -107,15 +107,15 @@ func (v *ViT) addTableBackward(t *autograd.Tape, l *Layout, dx *tensor.Tensor) {
 		b.Copy(dst, src)
 	}
 	if v.CLS.NeedsGrad() {
-		g, acc := t.Into(v.CLS.Var)
+		g, acc := t.GradBuffer(v.CLS.Var)
 		addTo(g, sums.Rows(0, 1), acc)
 	}
 	if n := v.Config.Registers; n > 0 && v.Registers.NeedsGrad() {
-		g, acc := t.Into(v.Registers.Var)
+		g, acc := t.GradBuffer(v.Registers.Var)
 		addTo(g, sums.Rows(1, 1+n), acc)
 	}
 	if varOf(v.Pos).NeedsGrad() {
-		g, acc := t.Into(v.Pos.Var)
+		g, acc := t.GradBuffer(v.Pos.Var)
 		if !v.Config.NoEmbedClass {
 			addTo(g.Rows(0, 1), sums.Rows(0, 1), acc)
 			g = g.Rows(1, g.Dim(0))

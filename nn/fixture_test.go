@@ -94,7 +94,7 @@ func TestHeadFixtures(t *testing.T) {
 		if diff := cmp.Diff(tc.Logits, values(y.Value), approx(1e-12)); diff != "" {
 			t.Errorf("logits (-torch +here):\n%s", diff)
 		}
-		dy, _ := tape.Into(y)
+		dy, _ := tape.GradBuffer(y)
 		copy(dy.F64(), wave("loss", dy.Len(), 1.1))
 		tape.Backward()
 		compareGrads(t, h.Params, tc.Grads)
@@ -144,7 +144,7 @@ func TestTransformersFixtures(t *testing.T) {
 			if diff := cmp.Diff(tc.Tokens, values(out.Tokens.Value), approx(limit)); diff != "" {
 				t.Fatalf("tokens (-transformers +here):\n%s", diff)
 			}
-			dy, _ := tape.Into(out.Tokens)
+			dy, _ := tape.GradBuffer(out.Tokens)
 			copy(dy.F64(), wave("loss", dy.Len(), 1.1))
 			tape.Backward()
 			compareGrads(t, v.Params, tc.Grads)

@@ -114,7 +114,7 @@ func (h *Head) Features(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 
 // Prototypes returns the weight [K, bottleneck] of the last layer; logits are features·weightᵀ. With weight norm it is
 // computed once in each pass and its gradient goes on to direction and gain. A loss may compute the logits in chunks
-// of rows and add each chunk's gradient with Tape.Into.
+// of rows and add each chunk's gradient to Tape.GradBuffer.
 func (h *Head) Prototypes(t *autograd.Tape) *autograd.Var {
 	if h.Gain == nil {
 		return t.Slice(h.Direction.Var, 0, h.Config.Prototypes)

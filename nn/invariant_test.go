@@ -194,7 +194,7 @@ func step(t *testing.T, b nn.Builder, v *nn.ViT, groups []nn.Group, o nn.Options
 }
 
 func backward(tape *autograd.Tape, y *autograd.Var) {
-	g, _ := tape.Into(y)
+	g, _ := tape.GradBuffer(y)
 	host := tensor.Zeros(g.DType(), g.Len())
 	r := tensor.NewRand(1, 2, 3, 1<<26)
 	for i := 0; i < host.Len(); i++ {
@@ -262,7 +262,7 @@ func TestAccumulation(t *testing.T) {
 			tape := oracle.NewTape()
 			for _, b := range batches {
 				y := v.Forward(tape, layout(t, v, b), b, nn.Options{}).Tokens
-				g, _ := tape.Into(y)
+				g, _ := tape.GradBuffer(y)
 				oracle.Backend.Copy(g, y.Value)
 				tape.Backward()
 				tape.Reset()

@@ -100,7 +100,7 @@ func (tr *trainer) run() float64 {
 	sLSE, tLSE := t.A.New(tensor.F32, s.Dim(0)), t.A.New(tensor.F32, target.Dim(0))
 	t.B.RowLogSumExp(sLSE, s.Value, nil, 10)
 	t.B.RowLogSumExp(tLSE, target.Value, nil, 25)
-	ds, _ := t.Into(s)
+	ds, _ := t.GradBuffer(s)
 	pairs, loss := t.A.New(tensor.F32, tr.rows.Len()), t.A.New(tensor.F32, 1)
 	t.B.CrossEntropy(kernels.CrossEntropy{
 		Loss: pairs, DS: ds, S: s.Value, SLSE: sLSE, T: target.Value, TLSE: tLSE, SInvTemp: 10, TInvTemp: 25,

@@ -94,9 +94,9 @@ func evaluate(tr *Trainer, batch Batch) {
 	m := &tr.draw.micro[0]
 	tr.load(m, batch)
 	tr.begin(nil)
-	tr.teach(m, nil)
+	tr.forwardTeacher(m, nil)
 	tr.prepare(r)
-	tr.forward(m, r, nil)
+	tr.forwardStudent(m, r, nil)
 }
 
 // TestGradientsF32 holds the gradient that the CPU backend computes in f32 to the oracle's in float64, which

@@ -337,7 +337,7 @@ func TestWatchedNumbers(t *testing.T) {
 	micro := &tr.draw.micro[0]
 	tr.load(micro, batch)
 	tr.begin(nil)
-	tr.teach(micro, nil)
+	tr.forwardTeacher(micro, nil)
 	target := tr.teacherCLS(0, tr.targets.cls.Dim(0))
 	prototypes := target.Prototypes()
 	k, width := s.DINO.Head.Prototypes, s.DINO.Head.Bottleneck

@@ -65,7 +65,7 @@ func (a *snapshot) patches(t *Trainer, m *microBatch) (out *tensor.Tensor) {
 		tokens := a.model.Forward(t.tape, t.plan.teacher, globals[:], nn.Options{}).Tokens
 		patches := t.tape.Gather(tokens, a.rows)
 		t.tape.Release(tokens)
-		out = t.tape.Keep(patches)
+		out = t.tape.Detach(patches)
 	})
 	return out
 }

@@ -96,9 +96,9 @@ func (t *Trainer) gradients(batch Batch, r rates, watched *loss.Observation) (sq
 			m := &micro[0]
 			t.load(m, batch)
 			t.begin(watched)
-			t.teach(m, watched)
+			t.forwardTeacher(m, watched)
 			t.prepare(r)
-			t.learn(m, r, watched)
+			t.forwardBackward(m, r, watched)
 			squares = t.squares(r)
 		})
 		return squares
@@ -113,16 +113,16 @@ func (t *Trainer) gradients(batch Batch, r rates, watched *loss.Observation) (sq
 	t.begin(watched)
 	for j := range micro {
 		phase(&micro[j], func(m *microBatch) {
-			t.teach(m, watched)
+			t.forwardTeacher(m, watched)
 			if t.targets.student != nil {
-				t.survey(m)
+				t.forwardCLS(m)
 			}
 		})
 	}
 	t.reset()
 	t.submit(func() { t.prepare(r) })
 	for j := range micro {
-		phase(&micro[j], func(m *microBatch) { t.learn(m, r, watched) })
+		phase(&micro[j], func(m *microBatch) { t.forwardBackward(m, r, watched) })
 	}
 	t.submit(func() { squares = t.squares(r) })
 	return squares

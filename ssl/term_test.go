@@ -53,7 +53,7 @@ func (p *pullTerm) Backward(in *loss.Inputs) {
 	if p.Broken {
 		t.B.Fill(in.Loss, math.NaN())
 	}
-	dst := t.IntoZeroed(x)
+	dst := t.ZeroedGradBuffer(x)
 	t.B.Axpy(dst, 1, dx)
 	for _, y := range []*tensor.Tensor{dx, one, target} {
 		t.A.Free(y)

@@ -58,8 +58,8 @@ type term struct {
 type plan struct {
 	student, teacher       *nn.Layout
 	studentCLS, teacherCLS []int32
-	survey                 *nn.Layout      // of the student's global crops alone
-	surveyCLS              []int32         // their CLS tokens in it, image by image
+	globals                *nn.Layout      // of the student's global crops alone
+	globalsCLS             []int32         // their CLS tokens in it, image by image
 	patches                autograd.RowMap // the patches of the global crops, where a term reads them
 }
 
@@ -105,7 +105,7 @@ func (t *Trainer) makePlan() (err error) {
 	if p.student, err = t.Student.Backbone.Layout(s.shapes(len(s.Views), b)); err != nil {
 		return err
 	}
-	if p.survey, err = t.Student.Backbone.Layout(s.shapes(1, b)); err != nil {
+	if p.globals, err = t.Student.Backbone.Layout(s.shapes(1, b)); err != nil {
 		return err
 	}
 	for i := range b {
@@ -114,7 +114,7 @@ func (t *Trainer) makePlan() (err error) {
 				p.studentCLS = append(p.studentCLS, p.student.CLSRow(g, c*b+i))
 				if g == 0 {
 					p.teacherCLS = append(p.teacherCLS, p.teacher.CLSRow(g, c*b+i))
-					p.surveyCLS = append(p.surveyCLS, p.survey.CLSRow(g, c*b+i))
+					p.globalsCLS = append(p.globalsCLS, p.globals.CLSRow(g, c*b+i))
 				}
 			}
 		}

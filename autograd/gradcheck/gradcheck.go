@@ -61,7 +61,7 @@ func Run(b kernels.Backend, vars []Named, o Options, f func(t *autograd.Tape) []
 	}
 	for k, y := range f(t) {
 		r := tensor.NewRand(1, uint32(k), 0, 1<<25)
-		g, acc := t.Into(y)
+		g, acc := t.GradBuffer(y)
 		for i := 0; i < g.Len(); i++ {
 			w := r.Norm()
 			if acc {

@@ -15,7 +15,7 @@ func wrong(t *autograd.Tape, x *autograd.Var, factor float64) *autograd.Var {
 	t.B.Copy(y.Value, x.Value)
 	t.B.Scale(y.Value, 2)
 	t.Record(autograd.Op{Out: y, Backward: func(dy *tensor.Tensor) {
-		dx, _ := t.Into(x)
+		dx, _ := t.GradBuffer(x)
 		t.B.Copy(dx, dy)
 		t.B.Scale(dx, factor)
 	}})

@@ -196,7 +196,7 @@ func TestBackwardParity(t *testing.T) {
 			f, b := openFixture(t, name), newBuilder(t, true)
 			v, _ := loadModel(t, b, name, OpenOptions{})
 			tape, out := run(t, b, v, f.get("train.pixels"), f.mask("train.mask"), nn.Options{})
-			g, _ := tape.Into(out.Tokens)
+			g, _ := tape.GradBuffer(out.Tokens)
 			copy(g.F32(), f.get("train.cotangent").F32())
 			tape.Backward()
 			v.Params.FillMissing(b.Backend)

@@ -129,7 +129,7 @@ func setGrads(h *nn.Head, step int) {
 		if p.Frozen {
 			continue
 		}
-		g, _ := tape.Into(p.Weight.Var)
+		g, _ := tape.GradBuffer(p.Weight.Var)
 		for i, x := range wave(p.Name+strconv.Itoa(step), p.Shape.Len(), 0.9) {
 			g.F64()[i] = 2 * x
 		}

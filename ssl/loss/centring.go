@@ -115,8 +115,8 @@ func (c *centring) finish(t *autograd.Tape, x, lse *tensor.Tensor, invTemp float
 	}
 }
 
-// follow moves the centre towards the mean of the step's batch, unless scales holds a NaN.
-func (c *centring) follow(scales *tensor.Tensor) {
+// update moves the centre towards the mean of the step's batch, unless scales holds a NaN.
+func (c *centring) update(scales *tensor.Tensor) {
 	if c.sinkhorn || c.total == 0 {
 		return
 	}

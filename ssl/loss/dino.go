@@ -64,7 +64,7 @@ func (d *dino) Backward(in *Inputs) {
 	if w := d.pairWeight(in.Step.Index); w != d.filled {
 		d.fill(w)
 	}
-	df, acc := t.Into(in.CLSHead.Features)
+	df, acc := t.GradBuffer(in.CLSHead.Features)
 	loss := t.A.New(d.env.Stat, in.Place.Images*pairs)
 	d.loss.run(t, prototypeInputs{
 		Student: in.CLSHead.Features.Value, DStudent: df, Add: acc, Prototypes: in.CLSHead.Prototypes,
@@ -85,7 +85,7 @@ func (d *dino) Backward(in *Inputs) {
 	t.A.Free(loss)
 }
 
-func (d *dino) Update(scales *tensor.Tensor) { d.loss.centring.follow(scales) }
+func (d *dino) Update(scales *tensor.Tensor) { d.loss.centring.update(scales) }
 
 func (d *dino) State() []Named { return []Named{{"dino", d.loss.centring.centre}} }
 

@@ -199,7 +199,7 @@ func TestLossesAgainstReference(t *testing.T) {
 					})
 					one := tensor.Zeros(e.dtype, 1)
 					e.b.Fill(one, 1)
-					target.follow(one)
+					target.update(one)
 					global, local := 0.0, 0.0
 					for i := range loss.Len() {
 						if c.Kind == "dino" && i%u.count() >= 2 {

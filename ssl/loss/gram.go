@@ -44,7 +44,7 @@ func (g *gram) Backward(in *Inputs) {
 	y := t.A.New(t.DType, crops*n, d)
 	norm := t.A.New(t.StatType(), crops*n)
 	t.B.L2Normalize(y, norm, in.Snapshot, normalizeEps)
-	dx, _ := t.Into(x)
+	dx, _ := t.GradBuffer(x)
 	sx, sy := t.A.New(t.DType, n, n), t.A.New(t.DType, n, n)
 	ds := t.A.New(t.DType, n, n)
 	var kept *tensor.Tensor

@@ -50,7 +50,7 @@ func (s *ibot) Backward(in *Inputs) {
 		return
 	}
 	t := in.Tape
-	df, acc := t.Into(in.MaskedHead.Features)
+	df, acc := t.GradBuffer(in.MaskedHead.Features)
 	weights, loss := t.A.New(s.env.Stat, n), t.A.New(s.env.Stat, n)
 	t.B.Upload(weights, s.weights.Rows(0, n))
 	s.loss.run(t, prototypeInputs{
@@ -63,7 +63,7 @@ func (s *ibot) Backward(in *Inputs) {
 	t.A.Free(weights)
 }
 
-func (s *ibot) Update(scales *tensor.Tensor) { s.loss.centring.follow(scales) }
+func (s *ibot) Update(scales *tensor.Tensor) { s.loss.centring.update(scales) }
 
 func (s *ibot) State() []Named { return []Named{{"ibot", s.loss.centring.centre}} }
 

@@ -143,7 +143,7 @@ func (k *koLeo) Backward(in *Inputs) {
 		k.exchange(in, weight)
 	}
 	for v, y := range ys {
-		dy, _ := t.Into(y) // nothing else reads y
+		dy, _ := t.GradBuffer(y) // nothing else reads y
 		t.B.Copy(dy, k.rows(k.gradient, v, in.Place))
 		t.Release(y)
 		t.Release(xs[v])
@@ -172,7 +172,7 @@ func (k *koLeo) together(in *Inputs, weight float64) {
 	for v := range k.env.Globals {
 		x := t.Gather(in.CLS, k.views[v])
 		y := t.L2Normalize(x, koLeoEps)
-		dy, _ := t.Into(y) // nothing else reads y
+		dy, _ := t.GradBuffer(y) // nothing else reads y
 		k.spread(t, dy, loss, y.Value, weight)
 		t.B.Sum(in.Loss, loss, 1, true)
 		t.Release(y)

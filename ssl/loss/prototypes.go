@@ -157,7 +157,7 @@ func (p *prototypeLoss) run(t *autograd.Tape, in prototypeInputs) {
 			bk.Gemm(kernels.Gemm{M: rows, N: width, K: p.k, Out: df, A: ss, B: in.Prototypes.Value, Accumulate: in.Add})
 		}
 		if in.Prototypes.NeedsGrad() {
-			dw, acc := t.Into(in.Prototypes)
+			dw, acc := t.GradBuffer(in.Prototypes)
 			bk.Gemm(kernels.Gemm{M: p.k, N: width, K: rows, Out: dw, A: ss, TransA: true, B: f, Accumulate: acc})
 		}
 		if in.Observed != nil {

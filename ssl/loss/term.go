@@ -66,7 +66,7 @@ type Term interface {
 	// Prepare forms what depends on all images of the step, such as the targets of Sinkhorn-Knopp.
 	Prepare(w *Batch)
 	// Backward adds the term's weighted losses to in.Loss, one number for each part, and adds their gradients to the
-	// rows it reads, with Tape.Into.
+	// rows it reads, in Tape.GradBuffer.
 	Backward(in *Inputs)
 	// Update moves the term's state, such as a centre, after the optimiser's step. Nothing may change where scales,
 	// which are the optimiser's, hold NaN: then the step is skipped.

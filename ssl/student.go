@@ -6,14 +6,14 @@ import (
 	"github.com/dino-mx/dmx/ssl/loss"
 )
 
-// learn runs the student on all crops of a micro-batch, starts the gradients of every term and runs them back.
-func (t *Trainer) learn(m *microBatch, r rates, watched *loss.Observation) {
-	t.forward(m, r, watched)
+// forwardBackward runs the student on all crops of a micro-batch, starts the gradients of every term and runs them back.
+func (t *Trainer) forwardBackward(m *microBatch, r rates, watched *loss.Observation) {
+	t.forwardStudent(m, r, watched)
 	t.tape.Backward()
 }
 
-// forward runs the student on all crops of a micro-batch, adds the losses and starts the gradients of every term.
-func (t *Trainer) forward(m *microBatch, r rates, watched *loss.Observation) {
+// forwardStudent runs the student on all crops of a micro-batch, adds the losses and starts the gradients of every term.
+func (t *Trainer) forwardStudent(m *microBatch, r rates, watched *loss.Observation) {
 	tape, net := t.tape, t.Student
 	in := loss.Inputs{
 		Tape: tape, Place: m.place, First: m.at == 0, Step: t.lossStep(r), Counts: m.counts, Observe: watched,

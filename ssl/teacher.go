@@ -43,8 +43,8 @@ func (t *Trainer) makeTargets() error {
 	return nil
 }
 
-// teach runs the teacher on the unmasked global crops of a micro-batch.
-func (t *Trainer) teach(m *microBatch, watched *loss.Observation) {
+// forwardTeacher runs the teacher on the unmasked global crops of a micro-batch.
+func (t *Trainer) forwardTeacher(m *microBatch, watched *loss.Observation) {
 	tape, net, n := t.tape, t.Teacher, len(t.plan.teacherCLS)
 	tape.NoGrad(func() {
 		globals := [1]nn.Group{{Images: m.groups[0].Images}}
@@ -75,13 +75,13 @@ func (t *Trainer) teach(m *microBatch, watched *loss.Observation) {
 	})
 }
 
-// survey runs the student on the global crops of a micro-batch, with the draws that it will learn with, and keeps their
+// forwardCLS runs the student on the global crops of a micro-batch, with the draws that it will learn with, and keeps their
 // CLS tokens: a term reads them before the first micro-batch is learned from.
-func (t *Trainer) survey(m *microBatch) {
+func (t *Trainer) forwardCLS(m *microBatch) {
 	tape, n := t.tape, len(t.plan.teacherCLS)
 	tape.NoGrad(func() {
-		o := nn.Options{Rows: t.plan.surveyCLS, Draw: t.randomness(m)}
-		tokens := t.Student.Backbone.Forward(tape, t.plan.survey, m.groups[:1], o).Tokens
+		o := nn.Options{Rows: t.plan.globalsCLS, Draw: t.randomness(m)}
+		tokens := t.Student.Backbone.Forward(tape, t.plan.globals, m.groups[:1], o).Tokens
 		t.backend.Copy(t.targets.student.Rows(m.at*t.env.Globals, m.at*t.env.Globals+n), tokens.Value)
 		tape.Release(tokens)
 	})
@@ -135,7 +135,7 @@ func (t *Trainer) teacherMasked(lo, hi int) loss.TeacherHead {
 // prototypes computes the prototypes of a head of the teacher once in the life of the arena's content.
 func (t *Trainer) prototypes(at **tensor.Tensor, head *nn.Head) *tensor.Tensor {
 	if *at == nil {
-		t.tape.NoGrad(func() { *at = t.tape.Keep(head.Prototypes(t.tape)) })
+		t.tape.NoGrad(func() { *at = t.tape.Detach(head.Prototypes(t.tape)) })
 	}
 	return *at
 }
