@@ -244,7 +244,7 @@ var mutants = []mutant{
 	{"koleo: barrier of a pair's distance dropped", "koleo", "koleo_f32", `bar\.sync\s+0;`, 4, "", "losses"},
 	{"cross-entropy: barrier of the block sum dropped", "prototypes", "cross_entropy_bf16v", `bar\.sync\s+0;`, 1, "", "losses"},
 	{"row lse: barrier of the block maximum dropped", "prototypes", "row_lse_bf16v", `bar\.sync\s+0;`, 1, "", "losses"},
-	{"grad squares: barrier dropped", "optim", "grad_squares", `bar\.sync\s+0;`, 1, "", "optim"},
+	{"grad squares: barrier dropped", "optim", "grad_squares_w", `bar\.sync\s+0;`, 1, "", "optim"},
 	// bounds
 	{"scale: one element too many", "elementwise", "scale_bf16", `setp\.ge\.s32`, 1, "setp.gt.s32", "moves"},
 	{"gather: one row too many", "gather", "gather_bf16_bf16", `setp\.ge\.s32`, 1, "setp.gt.s32", "moves"},

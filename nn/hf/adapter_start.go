@@ -28,11 +28,7 @@ func subtractStart(b kernels.Backend, v *nn.ViT, adapters []*nn.Adapter, start A
 		if len(p.Shape) != 2 {
 			return fmt.Errorf("%s is a convolution, which PEFT does not start as init_lora_weights says", a.Module)
 		}
-		host, err := hostCopy(b, p)
-		if err != nil {
-			return err
-		}
-		params[i], weights[i] = p, host
+		params[i], weights[i] = p, kernels.ToHost(b, p.Value())
 	}
 	if err := b.Sync(); err != nil {
 		return err
@@ -57,24 +53,11 @@ func subtractStart(b kernels.Backend, v *nn.ViT, adapters []*nn.Adapter, start A
 		if errs[i] != nil {
 			return errs[i]
 		}
-		if p.Value().Device().Kind != tensor.CPU {
+		if !kernels.OnHost(b) {
 			b.Upload(p.Value(), weights[i])
 		}
 	}
 	return b.Sync()
-}
-
-// hostCopy is a parameter's value in host memory: the value itself where it lies there.
-func hostCopy(b kernels.Backend, p *nn.Param) (*tensor.Tensor, error) {
-	v := p.Value()
-	if v.Device().Kind == tensor.CPU {
-		return v, nil
-	}
-	host, err := tensor.New(tensor.Host, v.DType(), v.Shape()...)
-	if err == nil {
-		b.Download(host, v)
-	}
-	return host, err
 }
 
 // subtractProjection replaces w [out, in] by w - scale·P·Pᵀ·w.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dino-mx/dmx/autograd"
 	"github.com/dino-mx/dmx/data"
+	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
 	"github.com/dino-mx/dmx/tensor"
 )
@@ -186,13 +187,7 @@ func (e *Extractor) Identity() string {
 	h := sha256.New()
 	for _, p := range e.v.Params.All() {
 		fmt.Fprintln(h, p.Name, p.Shape)
-		x := p.Value()
-		if x.Device().Kind != tensor.CPU {
-			host := tensor.Zeros(x.DType(), x.Shape()...)
-			e.b.Backend.Download(host, x)
-			x = host
-		}
-		h.Write(x.Bytes())
+		h.Write(kernels.ToHost(e.b.Backend, p.Value()).Bytes())
 	}
 	return fmt.Sprintf("model %s %+v\ntype %s\nfeatures %s\nlayers %v\nrow %d\n",
 		hex.EncodeToString(h.Sum(nil))[:16], e.v.Config, e.b.DType, e.kind, e.layers, e.RowLen())

@@ -35,19 +35,11 @@ func (k KoLeo) New(e Env) (Term, error) {
 	t := &koLeo{KoLeo: k, env: e}
 	crops := e.Globals + e.Locals
 	for v := range e.Globals {
-		index, inverse := make([]int32, e.Images), make([]int32, e.Images*crops)
-		for i := range inverse {
-			inverse[i] = -1
-		}
+		index := make([]int32, e.Images)
 		for i := range index {
 			index[i] = int32(i*crops + v)
-			inverse[index[i]] = int32(i)
 		}
-		var m autograd.RowMap
-		var err error
-		if m.Index, err = upload(e.Backend, index); err == nil {
-			m.Inverse, err = upload(e.Backend, inverse)
-		}
+		m, err := autograd.NewRowMap(e.Backend, index, e.Images*crops)
 		if err != nil {
 			return nil, err
 		}

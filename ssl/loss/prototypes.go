@@ -87,11 +87,7 @@ func chunkUnits(units, chunk, k int, dtype tensor.DType, u pattern) int {
 
 // upload copies an index table to memory that lives as long as the term.
 func upload(b kernels.Backend, host []int32) (*tensor.Tensor, error) {
-	t, err := tensor.New(b.Allocator(), tensor.I32, len(host))
-	if err == nil && len(host) > 0 {
-		b.Upload(t, tensor.FromI32(host, len(host)))
-	}
-	return t, err
+	return kernels.FromHost(b, tensor.FromI32(host, len(host)))
 }
 
 // logitBytes is the memory of one chunk of logits on both sides of a loss made for up to most units of a micro-batch, with
