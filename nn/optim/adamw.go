@@ -9,7 +9,7 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// Clip says over what a gradient norm is taken before it is clipped.
+// Clip selects the parameters whose gradients share one norm for clipping.
 type Clip uint8
 
 // The clipping modes of the recipes.
@@ -23,7 +23,7 @@ const (
 type Module struct {
 	Name   string // "backbone", "dino_head", "ibot_head"
 	Params *nn.Params
-	// Teacher follows Params by name; nil for none.
+	// Teacher holds the moving averages of the parameters of the same names; nil for none.
 	Teacher *nn.Params
 	// Depth is the number of blocks of the trunk, for layer decay.
 	Depth int
@@ -45,24 +45,24 @@ type Options struct {
 	NoTokenDecay bool
 }
 
-// LastLayer says what a step does to the prototype layers.
+// LastLayer selects how a step treats the prototype layers.
 type LastLayer uint8
 
-// What the recipes do to the last layer in the first iterations.
+// The treatments of the last layer in the first iterations of the recipes.
 const (
 	LastLayerTrains  LastLayer = iota
 	LastLayerSkipped           // gradient dropped, moments and step count untouched (DINO v1)
 	LastLayerHeld              // learning rate 0, moments move (DINOv2, DINOv3)
 )
 
-// Step is what changes from step to step.
+// Step holds the settings that change from step to step.
 type Step struct {
 	LR, WD    float64
 	Momentum  float64 // teacher
 	LastLayer LastLayer
 }
 
-// entry is one trained parameter with what Step derives its table row from.
+// entry is one trained parameter with the values that its table row is computed from.
 type entry struct {
 	module  int
 	param   *nn.Param
@@ -96,7 +96,7 @@ type AdamW struct {
 	missed   *tensor.Tensor // [1]: whether the last update did nothing
 }
 
-// part is the entries that share a step number.
+// part holds the entries that share an update count.
 type part struct {
 	table   kernels.ParamTable
 	members []int
@@ -105,8 +105,9 @@ type part struct {
 	idle    bool // frozen or skipped: only the teacher follows
 }
 
-// NewAdamW allocates the moments of every parameter that is not frozen. Parameters that are frozen now are left
-// out for good: their teacher is equal to them from the start. A parameter frozen later keeps its moments.
+// NewAdamW allocates the moments of every parameter that is not frozen. Parameters that are frozen at this time are
+// left out for good, because their teacher equals them from the start. A parameter that is frozen later keeps its
+// moments.
 func NewAdamW(b kernels.Backend, modules []Module, o Options) (*AdamW, error) {
 	a := &AdamW{backend: b, options: o, modules: modules, index: map[string]int{}, Table: &kernels.ParamTable{}}
 	owner := map[*nn.Weight]int{}
@@ -203,7 +204,7 @@ func (a *AdamW) newEntry(module int, p *nn.Param) (kernels.ParamEntry, error) {
 
 func flat(t *tensor.Tensor) *tensor.Tensor { return t.Reshape(t.Len()) }
 
-// lrMul is the rate multiplier of layer decay and of the patch embedding.
+// lrMul returns the factor of a parameter's learning rate from layer decay and from being the patch embedding's.
 func (o Options) lrMul(p *nn.Param, depth int) float64 {
 	mul := 1.0
 	if o.LayerDecay != 0 && o.LayerDecay != 1 {
@@ -215,7 +216,7 @@ func (o Options) lrMul(p *nn.Param, depth int) float64 {
 	return mul
 }
 
-// wdMul is 0 for biases, norms and LayerScale.
+// wdMul returns the factor of a parameter's weight decay: 0 for biases, norms and LayerScale.
 func (o Options) wdMul(p *nn.Param, module float64) float64 {
 	switch p.Kind {
 	case nn.Bias, nn.NormGain, nn.Gamma:
@@ -234,9 +235,9 @@ func (o Options) wdMul(p *nn.Param, module float64) float64 {
 // Groups names the clip groups, in the order of Squares.
 func (a *AdamW) Groups() []string { return a.groups }
 
-// Squares sums the squares of the gradients of every clip group, [groups] on the device. Parameters without a
-// gradient this step count as zero, and those that the step skips or that are frozen not at all. Ranks that hold
-// shards add theirs before Apply, which gets the same last.
+// Squares returns the sums of the squared gradients of the clip groups, [groups] on the device. Parameters without a
+// gradient in this step count as zero. Parameters that the step skips or that are frozen are left out. Ranks that hold
+// shards add up their sums before Apply, which takes the same last.
 func (a *AdamW) Squares(last LastLayer) *tensor.Tensor {
 	a.setFlags(last)
 	for _, m := range a.modules {
@@ -246,9 +247,9 @@ func (a *AdamW) Squares(last LastLayer) *tensor.Tensor {
 	return a.squares
 }
 
-// Apply clips by the norms in Squares, updates student and teacher, and counts the step. If a norm or one of losses, which
-// may be nil, is not finite the step is as if it had not been: nothing is changed, and it is not counted. The device sees
-// to that by itself; nobody has to look.
+// Apply clips by the norms in Squares, updates student and teacher, and counts the step. If a norm or one of losses,
+// which may be nil, is not finite the step is as if it had not been: nothing is changed, and it is not counted. The
+// device sees to that by itself; nobody has to look.
 func (a *AdamW) Apply(s Step, losses *tensor.Tensor) {
 	a.setFlags(s.LastLayer)
 	a.backend.Guard(kernels.Guard{Scale: a.scales, Missed: a.missed, Squares: a.squares, Losses: losses, MaxNorm: a.options.MaxNorm})
@@ -327,7 +328,7 @@ func (a *AdamW) fork() {
 	}
 }
 
-// current reports whether the tables still say which parameters are frozen and what the last layer does.
+// current reports whether the tables match the frozen parameters and the treatment of the last layer.
 func (a *AdamW) current(last LastLayer) bool {
 	if !a.built || a.last != last {
 		return false
@@ -340,7 +341,7 @@ func (a *AdamW) current(last LastLayer) bool {
 	return true
 }
 
-// setFlags brings the tables up to date with frozen parameters and the state of the last layer.
+// setFlags updates the tables to the frozen parameters and the treatment of the last layer.
 func (a *AdamW) setFlags(last LastLayer) {
 	if a.current(last) {
 		return
@@ -369,7 +370,7 @@ func (a *AdamW) setFlags(last LastLayer) {
 	}
 }
 
-// place puts entry i in the part of its update count. Bias correction counts the updates of each parameter, as
+// place moves entry i to the part of its update count. Bias correction counts the updates of each parameter, as
 // PyTorch's optimisers do, so that one that starts late starts with the full correction.
 func (a *AdamW) place(i int) {
 	row, e := a.Table.Entries[i], &a.entries[i]
@@ -394,8 +395,8 @@ type Moment struct {
 	Updates int
 }
 
-// State lists the moments in table order. The tensors are the live ones. It waits for the device, whose count of updates
-// that did nothing it takes in.
+// State lists the moments in table order. The tensors are the live ones. It waits for the device, whose count of
+// updates that did nothing it takes in.
 func (a *AdamW) State() []Moment {
 	a.settle()
 	out := make([]Moment, len(a.entries))

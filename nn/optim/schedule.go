@@ -75,7 +75,7 @@ type Constant float64
 // At is the number.
 func (c Constant) At(int) float64 { return float64(c) }
 
-// Every holds the value of another schedule over Length iterations: an epoch schedule seen by iteration.
+// Every repeats each value of another schedule for Length iterations, as a schedule by epochs needs.
 type Every struct {
 	Length int
 	Of     Schedule
@@ -84,7 +84,7 @@ type Every struct {
 // At is the value of the epoch that iteration i is in.
 func (e Every) At(i int) float64 { return e.Of.At(i / e.Length) }
 
-// linspace is element i of n values from a to b with both ends included; a alone for n = 1.
+// linspace returns element i of n evenly spaced values from a to b, both included, and a for n = 1.
 func linspace(a, b float64, n, i int) float64 {
 	if n <= 1 {
 		return a
@@ -95,7 +95,7 @@ func linspace(a, b float64, n, i int) float64 {
 	return a + float64(i)*((b-a)/float64(n-1))
 }
 
-// Scaling is a rule that fits a learning rate to the global batch.
+// Scaling is a rule for scaling the learning rate with the global batch size.
 type Scaling uint8
 
 // The rules of the recipes.

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// File finds a file of a repository in the cache or downloads it, and returns its path in the snapshot.
+// File returns the path, in the snapshot, of a file of a repository. It downloads the file if it is not in the cache.
 func (c *Client) File(ctx context.Context, r Ref, name string) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", fmt.Errorf("%s: %w", r, err)
@@ -66,7 +66,7 @@ func (c *Client) File(ctx context.Context, r Ref, name string) (string, error) {
 	return path, c.writeRef(r, m.commit)
 }
 
-// cached answers from the cache alone; cause is the error if the file is not there.
+// cached returns the path of a file that is in the cache already. cause is the error for one that is not.
 func (c *Client) cached(r Ref, name string, cause error) (string, error) {
 	commit := r.Revision
 	if !commitHash.MatchString(commit) {
@@ -96,7 +96,7 @@ func (c *Client) absent(r Ref, commit, name string) string {
 	return filepath.Join(c.Cache, r.folder(), ".no_exist", commit, filepath.FromSlash(name))
 }
 
-// exists follows links: a link to a removed blob counts as absent.
+// exists reports whether a path exists, following links: a link to a removed blob does not.
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

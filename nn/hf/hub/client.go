@@ -21,9 +21,9 @@ type Client struct {
 	Cache    string // the hub folder of the cache
 	Offline  bool   // never touch the network
 	NoLinks  bool   // put files, not symbolic links, into snapshots
-	// MetaTimeout bounds a metadata request; IdleTimeout the silence within a download.
+	// MetaTimeout bounds a metadata request, IdleTimeout the time without data within a download.
 	MetaTimeout, IdleTimeout time.Duration
-	// Progress, if set, is told how far the download of a file is.
+	// Progress, if set, is called with the number of bytes of a file that are downloaded.
 	Progress func(file string, done, total int64)
 
 	once sync.Once

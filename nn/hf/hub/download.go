@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// fetch downloads a file's content to blob, which no other process is writing (the caller holds the lock). A part
-// left by an earlier run is continued. blob appears only when size and hash are right.
+// fetch downloads a file's content to blob. The caller holds the lock, so that no other process writes it. A part that
+// an earlier run has left is continued. blob appears only when size and hash are right.
 func (c *Client) fetch(ctx context.Context, r Ref, name string, m metadata, blob string) error {
 	part := blob + ".dmx-part"
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o666)
@@ -63,7 +63,7 @@ type download struct {
 	have   int64
 }
 
-// begin hashes what an earlier run left.
+// begin hashes the part that an earlier run has left.
 func (d *download) begin() (resumed bool, err error) {
 	st, err := d.file.Stat()
 	if err != nil {
@@ -88,7 +88,7 @@ func (d *download) restart() error {
 	return err
 }
 
-// newHash is the hash that the length of the etag announces: SHA-256 of the content, or git's blob hash.
+// newHash returns the hash function that the length of an etag implies: SHA-256 of the content, or git's blob hash.
 func newHash(m metadata) hash.Hash {
 	if len(m.etag) == 64 {
 		return sha256.New()
@@ -130,7 +130,7 @@ func (d *download) run(ctx context.Context) error {
 	return nil
 }
 
-// finalError is one that trying again does not mend.
+// finalError is an error that another attempt cannot avoid.
 type finalError struct{ err error }
 
 func (e *finalError) Error() string { return e.err.Error() }

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// What the hub can say. Errors of this package wrap one of them where it applies.
+// The causes of failure that the hub reports. Errors of this package wrap one of them where it applies.
 var (
 	ErrRepoNotFound     = errors.New("repository not found")
 	ErrRevisionNotFound = errors.New("revision not found")
@@ -18,7 +18,8 @@ var (
 	ErrUnavailable      = errors.New("the hub could not be reached")
 )
 
-// statusError turns an answer into an error that says what to do. It never repeats a URL, which may be signed.
+// statusError returns the error for a response, with what to do about it. It never contains a URL, which may be
+// signed.
 func (c *Client) statusError(r Ref, name string, res *http.Response) error {
 	code, message := res.Header.Get("X-Error-Code"), res.Header.Get("X-Error-Message")
 	what := r.String() + ": " + name

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes the advisory lock that other clients of the cache take. Correctness does not hang on it: content is
-// verified and renamed into place either way.
+// lock takes the advisory lock that other clients of the cache take. Correctness does not depend on it, because
+// content is verified and renamed into place in any case.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o664)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	maxPause     = 60 * time.Second
 )
 
-// metadata is what a HEAD request tells about a file.
+// metadata is the answer to a HEAD request for a file.
 type metadata struct {
 	commit string
 	etag   string // SHA-256 (64 digits) or git blob SHA-1 (40 digits)
@@ -48,7 +48,7 @@ func (c *Client) client() *http.Client {
 	return c.http
 }
 
-// send makes one request. The token goes to the hub's own scheme, host and port alone.
+// send makes one request. The token is sent only to the hub's own scheme, host and port.
 func (c *Client) send(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *Client) send(ctx context.Context, method, address string, header http.H
 	return res, nil
 }
 
-// plain strips the URL that net/http puts into its errors: it may carry a signature.
+// plain removes the URL, which may hold a signature, from an error of net/http.
 func plain(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -132,7 +132,7 @@ func (c *Client) head(ctx context.Context, r Ref, name string) (metadata, error)
 	return m, fmt.Errorf("%s: %s: more than %d redirects", r, name, maxRedirects)
 }
 
-// headOnce retries what may pass: 429 and 5xx answers and broken connections.
+// headOnce makes one HEAD request. It retries after 429 and 5xx responses and broken connections.
 func (c *Client) headOnce(ctx context.Context, address string) (*http.Response, error) {
 	var last error
 	for attempt := range maxAttempts {
@@ -167,7 +167,7 @@ func (c *Client) metaTimeout() time.Duration {
 	return 10 * time.Second
 }
 
-// refused reports that nobody listens or the name does not resolve: the machine is offline, waiting does not help.
+// refused reports whether nothing listens at the address or the name does not resolve, so that waiting does not help.
 func refused(err error) bool {
 	var dns *net.DNSError
 	var op *net.OpError
@@ -196,7 +196,7 @@ func retryAfter(res *http.Response) time.Duration {
 	return 0
 }
 
-// pause waits before attempt n (counted from 1): twice as long each time, or as long as the server asks.
+// pause waits before attempt n, counted from 1: twice as long each time, or as long as the server says.
 func (c *Client) pause(ctx context.Context, n int, last error) error {
 	d := time.Second << (n - 1)
 	var later *retryLater
