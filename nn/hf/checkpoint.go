@@ -61,6 +61,9 @@ func Open(path string, opts OpenOptions) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !st.IsDir() && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: a pipe or another special file; expected a model folder or a weight file", path)
+	}
 	dir, file := filepath.Dir(path), path
 	if st.IsDir() {
 		dir = path

@@ -60,13 +60,22 @@ func TestFullStandardOutput(t *testing.T) {
 	}
 }
 
-func TestPipeAsConfiguration(t *testing.T) {
+// A pipe that nobody writes to is no reason to wait for ever.
+func TestPipeInPlaceOfAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run.yaml")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if code, errOut := ended(t, shell(`exec "$@"`, "config", "validate", path)); code != 1 || !strings.Contains(errOut, path+": nothing came through this pipe") {
 		t.Errorf("code %d: %s", code, errOut)
+	}
+	for _, args := range [][]string{
+		{"ptx", "check", path}, {"model", "inspect", path}, {"embed", "--model", path, "--data", "embedded:fashion-mnist", "--out", path + ".npy"},
+		{"train", "--data", path, "--output", path + ".run"}, {"knn", "--checkpoint", path, "--data", "embedded:fashion-mnist"},
+	} {
+		if code, errOut := ended(t, shell(`exec "$@"`, args...)); code != 1 || !strings.Contains(errOut, path) || !strings.Contains(errOut, "pipe") {
+			t.Errorf("%v: code %d: %s", args, code, errOut)
+		}
 	}
 }
 

@@ -27,6 +27,9 @@ func readPTX(path string, io streams) (*syntax.Module, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: expected a file of PTX text, not a folder or a pipe", path)
+	}
 	if info.Size() > maxPTX {
 		return nil, fmt.Errorf("%s: %d bytes: expected PTX text of at most %d", path, info.Size(), maxPTX)
 	}
