@@ -13,7 +13,7 @@ type approximation struct {
 }
 
 // approximations are the functions of one f32 that have a form .approx. Special values are those of the exact function,
-// as the tables of the ISA say: rcp and rsqrt of a zero are infinite, lg2 of a zero is -Inf, ex2 of a zero is exactly 1.
+// as the tables of the ISA say: rcp and rsqrt of a zero are infinite, lg2 of a zero is -Inf, ex2 of a zero is 1.
 var approximations = map[string]approximation{
 	"ex2":   {math.Exp2, relative(0x1p-22)},
 	"rcp":   {func(x float64) float64 { return 1 / x }, ulps(1)},

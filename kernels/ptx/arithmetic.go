@@ -43,8 +43,8 @@ func absolute(c *compiler, t string) (func(a uint64) uint64, error) {
 	return c.signOp(t, intAbs, func(a, signs uint64) uint64 { return a &^ signs })
 }
 
-// divide makes an integer quotient, or one of floats: exact with .rn, up to 2 units in the last place off with .approx and
-// .full. With .approx a divisor above 2^126 gives 0, or NaN under an infinity.
+// divide makes an integer quotient, or one of floats: exact with .rn, up to 2 units in the last place off with .approx
+// and .full. With .approx a divisor above 2^126 gives 0, or NaN under an infinity.
 func divide(c *compiler, t string) (func(a, b uint64) uint64, error) {
 	if !isFloat(t) {
 		return intDiv(t)

@@ -31,7 +31,11 @@ func compile(mod *syntax.Module, globals map[string]uint64, k *syntax.Kernel) (*
 		if in.Guard >= 0 {
 			c.st.guard = c.slot[in.Guard]
 		}
-		if err := c.instruction(); err != nil {
+		err := c.target()
+		if err == nil {
+			err = c.instruction()
+		}
+		if err != nil {
 			errs = append(errs, syntax.Errorf(in.Line, "%s: %v", in.Text, err))
 			continue
 		}

@@ -265,7 +265,7 @@ const matrixInBox = `shl.b32 %r1, %l, 4; mov.u32 %r2, box; add.s32 %r2, %r2, %r1
 
 func wrap(body string) string {
 	return `.version 8.3
-.target sm_80
+.target sm_90a
 .address_size 64
 .visible .entry k(.param .u64 k_param_0, .param .u64 k_param_1, .param .align 8 .b8 k_param_2[8])
 .maxntid 32, 1, 1

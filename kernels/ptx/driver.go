@@ -19,7 +19,7 @@ var _ gpu.Driver = (*Driver)(nil)
 // NewDriver emulates a device of compute capability 8.0 (an A100) with the given bytes of memory. seed chooses the
 // schedule.
 func NewDriver(memory int, seed uint64) *Driver {
-	return newDriver(memory, seed, gpu.Info{Major: 8, SMs: 108, SharedPerBlock: 163 << 10})
+	return newDriver(memory, seed, gpu.Info{Major: 8, SMs: 108, SharedPerBlock: SharedLimit80})
 }
 
 // NewHopperDriver emulates a device of compute capability 9.0 (an H100).
@@ -29,7 +29,7 @@ func NewHopperDriver(memory int, seed uint64) *Driver {
 
 func newDriver(memory int, seed uint64, info gpu.Info) *Driver {
 	m := NewMachine(memory)
-	m.Seed = seed
+	m.Seed, m.SharedPerBlock = seed, info.SharedPerBlock
 	info.Name, info.Emulated, info.TotalMemory = "PTX interpreter", true, memory
 	return &Driver{Machine: m, info: info}
 }
@@ -50,7 +50,7 @@ func (d *Driver) Load(name, src string) (gpu.Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return module{p, d.info.SharedPerBlock}, nil
+	return module{p}, nil
 }
 
 // runs checks that the device executes PTX for target, for example "sm_80" (that and every later one) or "sm_90a"
@@ -67,14 +67,12 @@ func (d *Driver) runs(target string) error {
 	return nil
 }
 
-type module struct {
-	p      *Program
-	shared int // bytes a block may have
-}
+type module struct{ p *Program }
 
 type function struct {
-	p    *Program
-	name string
+	p       *Program
+	name    string
+	dynamic int // bytes of dynamic shared memory that a launch may have
 }
 
 // Function finds a kernel.
@@ -83,10 +81,14 @@ func (m module) Function(name string, shared int) (gpu.Function, error) {
 	if k == nil {
 		return nil, fmt.Errorf("ptx: the module has no kernel %s", name)
 	}
-	if n := k.SharedLen + shared; n > m.shared {
-		return nil, fmt.Errorf("ptx: kernel %s: %d bytes of shared memory, at most %d fit", name, n, m.shared)
+	if n, most := k.SharedLen+shared, m.p.machine.SharedPerBlock; n > most {
+		return nil, fmt.Errorf("ptx: kernel %s: CUDA_ERROR_INVALID_VALUE: %d bytes of shared memory, at most %d fit", name, n, most)
 	}
-	return function{m.p, name}, nil
+	// Without a word to the driver, static and dynamic shared memory are at most 48 KiB together.
+	if shared == 0 {
+		shared = maxStaticShared - k.SharedLen
+	}
+	return function{m.p, name, shared}, nil
 }
 
 // Alloc reserves device memory.
@@ -122,6 +124,10 @@ func (d *Driver) TensorMap(m gpu.TensorMap) ([128]byte, error) {
 // Launch runs a kernel to its end.
 func (d *Driver) Launch(l *gpu.Launch) error {
 	f := l.Function.(function)
+	if l.Shared > f.dynamic {
+		return fmt.Errorf("ptx: kernel %s: CUDA_ERROR_INVALID_VALUE: %d bytes of dynamic shared memory, "+
+			"the function was prepared for %d", f.name, l.Shared, f.dynamic)
+	}
 	params, err := f.p.Kernel(f.name).Place(l.Args, l.Params)
 	if err != nil {
 		return err

@@ -33,6 +33,9 @@ func (m *Machine) Load(mod *syntax.Module) (*Program, error) {
 	}
 	p := &Program{machine: m, kernels: map[string]*program{}}
 	for _, k := range mod.Ordered() {
+		if err := loadable(k); err != nil {
+			return nil, err
+		}
 		c, errs := compile(mod, globals, k)
 		if len(errs) > 0 {
 			return nil, fmt.Errorf("ptx: kernel %s: %w", k.Name, errs[0])
@@ -50,23 +53,18 @@ func (p *Program) Kernel(name string) *syntax.Kernel {
 	return nil
 }
 
-// Launch runs a kernel to its end. params is the parameter memory, in which each parameter lies at its Offset. The error is of type Findings when
-// the kernel ran but did something wrong.
+// Launch runs a kernel to its end. params is the parameter memory, in which each parameter lies at its Offset.
+// The error is of type Findings when the kernel ran but did something wrong.
 func (p *Program) Launch(name string, grid, block [3]int, dynamicShared int, params []byte) error {
 	c := p.kernels[name]
 	if c == nil {
 		return fmt.Errorf("ptx: no kernel %q in the module", name)
 	}
-	threads := block[0] * block[1] * block[2]
-	switch {
-	case len(params) != c.k.ParamSize:
+	if len(params) != c.k.ParamSize {
 		return fmt.Errorf("ptx: kernel %s: %d bytes of parameters, want %d", name, len(params), c.k.ParamSize)
-	case threads < 1 || threads > 1024 || c.k.MaxNTid > 0 && threads > c.k.MaxNTid:
-		return fmt.Errorf("ptx: kernel %s: block %v has %d threads, at most %d fit", name, block, threads, max(c.k.MaxNTid, 1024))
-	case grid[0] < 1 || grid[1] < 1 || grid[2] < 1 || grid[1] > 65535 || grid[2] > 65535:
-		return fmt.Errorf("ptx: kernel %s: bad grid %v", name, grid)
-	case c.k.SharedLen+dynamicShared > SharedLimit:
-		return fmt.Errorf("ptx: kernel %s: %d bytes of shared memory, at most %d fit", name, c.k.SharedLen+dynamicShared, SharedLimit)
+	}
+	if err := launchable(c.k, grid, block, dynamicShared, p.machine.SharedPerBlock); err != nil {
+		return err
 	}
 	m := p.machine
 	m.launches++
@@ -78,6 +76,6 @@ func (p *Program) Launch(name string, grid, block [3]int, dynamicShared int, par
 	n.Launches++
 	l := &launch{m: m, p: c, grid: grid, block: block, params: params, counters: n, budget: m.MaxInstructions,
 		rand: tensor.NewRand(m.Seed, m.launches, 0, 1<<25), seen: map[findingKey]bool{}}
-	l.shared = newShared(c.k, c.tracked, dynamicShared, (threads+31)/32)
+	l.shared = newShared(c.k, c.tracked, dynamicShared, (block[0]*block[1]*block[2]+31)/32)
 	return l.run()
 }

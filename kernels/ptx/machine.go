@@ -13,19 +13,17 @@ type Machine struct {
 	Counters map[string]*Counters
 	// MaxInstructions stops a launch that executes more warp instructions, which is taken for an endless loop.
 	MaxInstructions int64
+	// SharedPerBlock is the dynamic plus static shared memory in bytes that one block may have.
+	SharedPerBlock int
 
 	heap     heap
 	launches uint32
 	time     uint32 // counts synchronisation events, over all launches
 }
 
-// SharedLimit is the dynamic plus static shared memory one block may have: that of compute capability 9.0, which
-// is the larger of the two we ship for; the backend asks the driver what it may use.
-const SharedLimit = 227 << 10
-
 // NewMachine makes an emulated device with the given bytes of memory.
 func NewMachine(memory int) *Machine {
-	return &Machine{Counters: map[string]*Counters{}, MaxInstructions: 1 << 34, heap: heap{limit: memory}, time: 1}
+	return &Machine{Counters: map[string]*Counters{}, MaxInstructions: 1 << 34, SharedPerBlock: SharedLimit, heap: heap{limit: memory}, time: 1}
 }
 
 // Alloc reserves n bytes of device memory with undefined content.

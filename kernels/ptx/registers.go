@@ -6,9 +6,6 @@ import (
 	"github.com/dino-mx/dmx/kernels/ptx/syntax"
 )
 
-// registersPerBlock is the size of the register file that one block may have (compute capability 9.0).
-const registersPerBlock = 64 << 10
-
 // startRegisters is the number of registers a thread starts with, as the assembler chooses it for kernels that use
 // setmaxnreg: .maxnreg, or an equal share of the register file, in steps of 8.
 func startRegisters(k *syntax.Kernel, threads int) int {
@@ -24,6 +21,10 @@ func (c *compiler) setmaxnreg() error {
 	inc := c.oneOf("inc", "dec") == "inc"
 	if !c.has("sync") || !c.has("aligned") {
 		return fmt.Errorf("want .sync.aligned")
+	}
+	// The assembler must know how many registers a thread starts with.
+	if c.k.MaxNReg == 0 && c.k.MaxNTid == 0 {
+		return fmt.Errorf("the kernel wants .maxnreg, .maxntid or .reqntid")
 	}
 	if t := c.typ(); t != "u32" {
 		return fmt.Errorf("want .u32")

@@ -36,12 +36,13 @@ CUresult dmx_load(CUcontext ctx, CUmodule *module, const char *ptx, char *log, u
   WITH(ctx, cuModuleLoadDataEx(module, ptx, 2, options, values));
 }
 
-// Attribute 8 is the most dynamic shared memory a kernel may be launched with; up to 48 KiB need no asking.
+// Attribute 8 is the most dynamic shared memory a kernel may be launched with; unset, it is what static memory leaves of
+// 48 KiB.
 CUresult dmx_function(CUcontext ctx, CUfunction *f, CUmodule module, const char *name, int shared) {
   CUresult r = cuCtxSetCurrent(ctx);
   if (r) return r;
   if ((r = cuModuleGetFunction(f, module, name))) return r;
-  return shared > 48 << 10 ? cuFuncSetAttribute(*f, 8, shared) : 0;
+  return shared ? cuFuncSetAttribute(*f, 8, shared) : 0;
 }
 
 // One pointer a parameter, for kernelParams: the driver knows where each lies. A packed buffer (extra) would have to

@@ -93,6 +93,9 @@ const oldestDriver = 12030
 
 func versionText(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
 
+// outOfResources says that a launch wants more registers than there are; nothing has run, unlike after the codes around it.
+const outOfResources = 701
+
 // failure is the error of a driver call, in the terms of gpu.Driver.
 func failure(what string, r C.CUresult) error {
 	if r == 0 {
@@ -103,7 +106,7 @@ func failure(what string, r C.CUresult) error {
 	case r == 2:
 		return fmt.Errorf("%s: %w", text, gpu.ErrOutOfMemory)
 	// What a running kernel can end with: 214 an uncorrectable memory error, 700 to 720 faults of its own, 999 unknown.
-	case r == 214 || r >= 700 && r <= 720 || r == 999:
+	case r == 214 || r >= 700 && r <= 720 && r != outOfResources || r == 999:
 		return fmt.Errorf("%w: %s", gpu.ErrFault, text)
 	}
 	return errors.New(text)
@@ -183,6 +186,11 @@ func (d *Driver) TensorMap(m gpu.TensorMap) (out [128]byte, err error) {
 	if err := m.Check(); err != nil {
 		return out, err
 	}
+	return d.encode(m)
+}
+
+// encode is TensorMap without checks of its own.
+func (d *Driver) encode(m gpu.TensorMap) (out [128]byte, err error) {
 	// Numbers of CUtensorMapDataType and CUtensorMapSwizzle.
 	types := map[int]C.uint{2: 9, 4: 7}
 	swizzles := map[int]C.uint{0: 0, 32: 1, 64: 2, 128: 3}

@@ -79,6 +79,24 @@ const kernels = `.version 8.3
 {
 	ret;
 }
+.visible .entry bounded(
+	.param .u64 bounded_param_0,
+	.param .u32 bounded_param_1
+)
+.maxntid 512, 1, 1
+.maxnreg 136
+{
+	ret;
+}
+.visible .entry boxed(
+	.param .u64 boxed_param_0,
+	.param .u32 boxed_param_1
+)
+.maxntid 512, 1, 1
+{
+	.shared .align 4 .b8 box[8192];
+	ret;
+}
 .visible .entry add_map(
 	.param .align 64 .b8 add_map_param_0[128],
 	.param .u64 add_map_param_1,
@@ -249,5 +267,105 @@ func fakeCalls(t *testing.T) {
 	}
 	if err := d.Launch(&bad); !errors.Is(err, gpu.ErrFault) {
 		t.Errorf("after a fault: %v", err)
+	}
+}
+
+// The limits of a launch, as the fake enforces them; the interpreter has the same (TestLaunchLimits of kernels/ptx).
+func TestLimitsOfFakeDriver(t *testing.T) { againstFake(t, fakeLimits) }
+
+func fakeLimits(t *testing.T) {
+	d, err := Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := d.Load("m", kernels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		kernel         string
+		grid, block    [3]int
+		asked, dynamic int // bytes of shared memory
+		want           string
+	}{
+		{"fault", [3]int{1, 65536, 1}, [3]int{1, 1, 1}, 0, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"fault", [3]int{1, 1, 65536}, [3]int{1, 1, 1}, 0, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"fault", [3]int{1 << 31, 1, 1}, [3]int{1, 1, 1}, 0, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"fault", [3]int{1, 0, 1}, [3]int{1, 1, 1}, 0, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"fault", [3]int{1, 1, 1}, [3]int{1, 1, 65}, 0, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"fault", [3]int{1, 1, 1}, [3]int{32, 33, 1}, 0, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"fault", [3]int{1, 1, 1}, [3]int{288, 1, 1}, 0, 0, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES (701)"},
+		{"bounded", [3]int{1, 1, 1}, [3]int{513, 1, 1}, 0, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"bounded", [3]int{1, 1, 1}, [3]int{512, 1, 1}, 0, 0, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES (701)"},
+		{"boxed", [3]int{1, 1, 1}, [3]int{32, 1, 1}, 0, 40<<10 + 4, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"boxed", [3]int{1, 1, 1}, [3]int{32, 1, 1}, 44 << 10, 44<<10 + 4, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"boxed", [3]int{1, 1, 1}, [3]int{32, 1, 1}, 220 << 10, 0, "CUDA_ERROR_INVALID_VALUE (1)"},
+		{"add", [3]int{1, 1, 1}, [3]int{32, 1, 1}, 0, 0, ""},
+		{"bounded", [3]int{1, 1, 1}, [3]int{448, 1, 1}, 0, 0, ""},
+		{"boxed", [3]int{65535, 1, 1}, [3]int{1, 8, 64}, 219 << 10, 219 << 10, ""},
+		{"boxed", [3]int{1, 1, 1}, [3]int{32, 1, 1}, 44 << 10, 44 << 10, ""},
+		{"boxed", [3]int{1, 1, 1}, [3]int{32, 1, 1}, 0, 40 << 10, ""},
+	} {
+		f, err := m.Function(c.kernel, c.asked)
+		if err == nil {
+			l := add(f, 0, 0, 1).Launch
+			l.Grid, l.Block, l.Shared = c.grid, c.block, c.dynamic
+			// A graph node is held to the same limits. It is not run: there is no memory behind the arguments.
+			if _, err = d.NewGraph([]gpu.Command{{Launch: l}}); c.want != "" {
+				if err == nil {
+					t.Errorf("%s, grid %v, block %v: no error from a graph node, want %q", c.kernel, c.grid, c.block, c.want)
+				}
+				err = d.Launch(&l)
+			}
+		}
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || errors.Is(err, gpu.ErrFault)) {
+			t.Errorf("%s, grid %v, block %v, %d bytes of %d: %v, want %q", c.kernel, c.grid, c.block, c.dynamic, c.asked, err, c.want)
+		}
+	}
+	for what, change := range map[string][2]string{
+		"4 KiB of parameters": {".align 64 .b8 add_map_param_0[128]", ".align 64 .b8 add_map_param_0[4096]"},
+		"static memory":       {"box[8192]", "box[49156]"},
+		"a later device":      {"sm_90a", "sm_100"},
+	} {
+		_, err := d.Load("m", strings.Replace(kernels, change[0], change[1], 1))
+		if err == nil || !strings.Contains(err.Error(), "CUDA_ERROR_INVALID_PTX (218)") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// What gpu.TensorMap.Check refuses the fake refuses too, and nothing else.
+func TestTensorMapsOfFakeDriver(t *testing.T) { againstFake(t, fakeTensorMaps) }
+
+func fakeTensorMaps(t *testing.T) {
+	d, err := Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := gpu.TensorMap{Addr: 0x1000, ElemBytes: 2, Cols: 100, Rows: 7, RowBytes: 208, BoxCols: 64, BoxRows: 128, Swizzle: 128}
+	for what, change := range map[string]func(m *gpu.TensorMap){
+		"":                   func(*gpu.TensorMap) {},
+		"no address":         func(m *gpu.TensorMap) { m.Addr = 0 },
+		"address":            func(m *gpu.TensorMap) { m.Addr += 8 },
+		"row distance":       func(m *gpu.TensorMap) { m.RowBytes += 4 },
+		"short rows":         func(m *gpu.TensorMap) { m.RowBytes = 192 },
+		"long rows":          func(m *gpu.TensorMap) { m.RowBytes = 1 << 40 },
+		"no columns":         func(m *gpu.TensorMap) { m.Cols = 0 },
+		"many rows":          func(m *gpu.TensorMap) { m.Rows = 1<<32 + 1 },
+		"tall box":           func(m *gpu.TensorMap) { m.BoxRows = 257 },
+		"flat box":           func(m *gpu.TensorMap) { m.BoxRows = 0 },
+		"wide box":           func(m *gpu.TensorMap) { m.BoxCols, m.Swizzle = 264, 0 },
+		"box of 24 bytes":    func(m *gpu.TensorMap) { m.BoxCols = 12 },
+		"box beyond swizzle": func(m *gpu.TensorMap) { m.Swizzle = 64 },
+	} {
+		m := good
+		change(&m)
+		_, err := d.(*Driver).encode(m)
+		if (err == nil) != (what == "") || err != nil && !strings.Contains(err.Error(), "CUDA_ERROR_INVALID_VALUE (1)") {
+			t.Errorf("%q: the fake: %v", what, err)
+		}
+		if err := m.Check(); (err == nil) != (what == "") {
+			t.Errorf("%q: Check: %v", what, err)
+		}
 	}
 }

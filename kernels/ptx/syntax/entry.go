@@ -33,6 +33,9 @@ func (p *parser) entry() error {
 					break
 				}
 			}
+			if t.text == ".reqntid" {
+				k.ReqNTid = k.MaxNTid
+			}
 		case ".minnctapersm", ".maxnreg", ".maxclusterrank":
 			n, err := p.integer()
 			if err != nil {

@@ -36,7 +36,8 @@ type Kernel struct {
 	Line      int // of its name
 	Params    []Param
 	ParamSize int // bytes of parameter memory
-	MaxNTid   int // product of .maxntid, 0 if absent
+	MaxNTid   int // product of .maxntid or .reqntid, 0 if absent
+	ReqNTid   int // product of .reqntid, 0 if absent
 	MinCTAs   int // .minnctapersm, 0 if absent
 	MaxNReg   int // .maxnreg, 0 if absent
 	Shared    []*Variable

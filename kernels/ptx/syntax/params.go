@@ -41,7 +41,8 @@ func (k *Kernel) Place(args []byte, at []uint32) ([]byte, error) {
 			to = int(at[i+1])
 		}
 		if to > len(args) || to-from < p.Size || to-from >= p.Size+maxPadding {
-			return nil, fmt.Errorf("ptx: kernel %s: argument %d has bytes %d to %d of %d, want %d of them", k.Name, i, from, to, len(args), p.Size)
+			return nil, fmt.Errorf("ptx: kernel %s: argument %d has bytes %d to %d of %d, want %d of them",
+				k.Name, i, from, to, len(args), p.Size)
 		}
 		copy(params[p.Offset:], args[from:from+p.Size])
 	}

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { invalid_value = 1, out_of_memory = 2, no_context = 201, invalid_handle = 400, not_found = 500, illegal_address = 700, limit = 64 << 20 };
+enum { invalid_value = 1, out_of_memory = 2, invalid_ptx = 218, out_of_resources = 701, no_context = 201, invalid_handle = 400, not_found = 500, illegal_address = 700, limit = 64 << 20 };
 
 struct CUctx_st { int retained; } context;
 static __thread CUcontext current;
@@ -29,8 +29,10 @@ struct CUstream_st { int kind; };
 struct CUevent_st { int kind, recorded; };
 enum { max_params = 8, max_functions = 8, bank_bytes = 8192 };
 struct CUfunc_st {
-  int kind, shared, params;
+  int kind, params;
   char name[32];
+  long fixed, shared;   // bytes of shared memory: static, and the most dynamic that a launch may have
+  long threads, registers; // .maxntid and .maxnreg, 0 for none
   size_t base; // of the parameters in the constant bank
   size_t at[max_params], size[max_params];
 };
@@ -72,7 +74,14 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice d) { return context.retained-- == 1 
 CUresult cuCtxSetCurrent(CUcontext c) { current = c; return 0; }
 CUresult cuCtxSynchronize(void) { CURRENT; return 0; }
 CUresult cuGetErrorName(CUresult r, const char **s) {
-  *s = r == out_of_memory ? "CUDA_ERROR_OUT_OF_MEMORY" : r == illegal_address ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_OTHER";
+  switch (r) {
+  case invalid_value: *s = "CUDA_ERROR_INVALID_VALUE"; break;
+  case out_of_memory: *s = "CUDA_ERROR_OUT_OF_MEMORY"; break;
+  case invalid_ptx: *s = "CUDA_ERROR_INVALID_PTX"; break;
+  case illegal_address: *s = "CUDA_ERROR_ILLEGAL_ADDRESS"; break;
+  case out_of_resources: *s = "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"; break;
+  default: *s = "CUDA_ERROR_OTHER";
+  }
   return 0;
 }
 
@@ -123,6 +132,9 @@ CUresult cuMemcpyDtoDAsync(CUdeviceptr d, CUdeviceptr e, size_t n, CUstream s) {
 // a base that depends on the architecture, each at an absolute multiple of its alignment.
 static size_t bank_base(int sm) { return sm >= 100 ? 0x380 : sm >= 90 ? 0x210 : 0x160; }
 
+// What compute capability 9.0 allows.
+enum { most_params = 4096, most_static = 48 << 10, most_shared = 227 << 10, register_file = 64 << 10 };
+
 static size_t type_bytes(const char *t) {
   while (*t && (*t < '0' || *t > '9')) t++;
   return atoi(t) / 8;
@@ -132,14 +144,17 @@ static size_t type_bytes(const char *t) {
 static int parse(struct CUmod_st *m, const char *ptx) {
   int sm;
   const char *target = strstr(ptx, ".target sm_");
-  if (!target || sscanf(target, ".target sm_%d", &sm) != 1) return 0;
+  if (!target || sscanf(target, ".target sm_%d", &sm) != 1 || sm > 90) return 0;
   for (const char *e = ptx; (e = strstr(e, ".entry "));) {
     if (m->functions == max_functions) return 0;
     struct CUfunc_st *f = &m->f[m->functions++];
     f->kind = function_kind;
-    f->shared = 49152;
     if (sscanf(e, ".entry %31[a-z_]", f->name) != 1) return 0;
-    const char *body = strchr(e, '{');
+    const char *body = strchr(e, '{'), *end = strchr(e, '}'), *at;
+    if ((at = strstr(e, ".maxntid ")) && at < body) f->threads = atol(at + strlen(".maxntid "));
+    if ((at = strstr(e, ".maxnreg ")) && at < body) f->registers = atol(at + strlen(".maxnreg "));
+    if ((at = strstr(e, ".shared ")) && at < end && sscanf(at, ".shared .align %*d .b8 box[%ld]", &f->fixed) != 1) return 0;
+    f->shared = most_static - f->fixed;
     size_t next = f->base = bank_base(sm);
     for (const char *p = e; (p = strstr(p, ".param ")) && p < body;) {
       char type[8], name[32];
@@ -154,6 +169,7 @@ static int parse(struct CUmod_st *m, const char *ptx) {
       f->size[f->params++] = bytes * count;
       next += bytes * count;
     }
+    if (next - f->base > most_params || f->fixed > most_static) return 0;
     e = body;
   }
   return 1;
@@ -164,13 +180,13 @@ CUresult cuModuleLoadDataEx(CUmodule *m, const void *ptx, unsigned int n, CUjit_
   if (n != 2 || o[0] != 5 || o[1] != 6) return invalid_value;
   if (strncmp(ptx, ".version", 8)) {
     strncpy(v[0], "no .version", (size_t)v[1]);
-    return 218;
+    return invalid_ptx;
   }
   static struct CUmod_st module;
   memset(&module, 0, sizeof module);
   module.kind = module_kind;
   *m = &module;
-  return parse(&module, ptx) ? 0 : 218;
+  return parse(&module, ptx) ? 0 : invalid_ptx;
 }
 CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   CURRENT;
@@ -183,7 +199,12 @@ CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   }
   return not_found;
 }
-CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) { CURRENT; if (a != 8) return invalid_value; f->shared = v; return 0; }
+CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
+  CURRENT;
+  if (a != 8 || v < 0 || f->fixed + v > most_shared) return invalid_value;
+  f->shared = v;
+  return 0;
+}
 
 // add adds a number to every element that the grid covers, which begins at an address. add_map takes a struct of 128
 // bytes first and adds the first word of it as well. fault writes where it must not.
@@ -217,10 +238,26 @@ static CUresult fill_bank(char *bank, CUfunction f, void **params, void **extra)
   return 0;
 }
 
+// check_launch is what a driver refuses a launch for.
+static CUresult check_launch(CUfunction f, const unsigned int *grid, const unsigned int *block, unsigned int shared) {
+  if (!f || f->kind != function_kind) return invalid_handle;
+  for (int i = 0; i < 3; i++) {
+    if (grid[i] < 1 || grid[i] > (i ? 65535 : 0x7fffffff) || block[i] < 1 || block[i] > (i < 2 ? 1024 : 64)) return invalid_value;
+  }
+  long threads = (long)block[0] * block[1] * block[2];
+  if (threads > 1024 || (f->threads && threads > f->threads) || (long)shared > f->shared) return invalid_value;
+  // Registers are allocated in steps of 8 a thread. A kernel without bounds may have been given 255.
+  long registers = f->registers ? f->registers : f->threads ? register_file / f->threads & ~7 : 256;
+  registers = registers > 256 ? 256 : (registers + 7) & ~7;
+  return (threads + 31) / 32 * 32 * registers > register_file ? out_of_resources : 0;
+}
+
 CUresult cuLaunchKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx, unsigned int by, unsigned int bz, unsigned int shared, CUstream s, void **params, void **extra) {
   STREAM(s);
   char bank[bank_bytes];
-  if (f->kind != function_kind || (int)shared > f->shared || fill_bank(bank, f, params, extra)) return invalid_value;
+  CUresult r = check_launch(f, (unsigned int[]){gx, gy, gz}, (unsigned int[]){bx, by, bz}, shared);
+  if (r) return r;
+  if (fill_bank(bank, f, params, extra)) return invalid_value;
   return run_kernel(f, gx * gy * gz, bx * by * bz, bank);
 }
 
@@ -228,7 +265,9 @@ CUresult cuGraphCreate(CUgraph *g, unsigned int flags) { CURRENT; *g = make(size
 CUresult cuGraphDestroy(CUgraph g) { CURRENT; return drop(g, graph_kind); }
 
 static CUresult put_kernel(work *w, const CUDA_KERNEL_NODE_PARAMS *p) {
-  if (p->kern || !p->func || p->func->kind != function_kind || (int)p->sharedMemBytes > p->func->shared) return invalid_value;
+  if (p->kern) return invalid_value;
+  CUresult r = check_launch(p->func, &p->gridDimX, &p->blockDimX, p->sharedMemBytes);
+  if (r) return r;
   w->copy = 0;
   w->f = p->func;
   w->grid = p->gridDimX * p->gridDimY * p->gridDimZ;
@@ -299,3 +338,23 @@ CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
   return 0;
 }
 CUresult cuGraphExecDestroy(CUgraphExec e) { CURRENT; return drop(e, exec_kind); }
+
+// The rules of cuTensorMapEncodeTiled for two-byte and four-byte elements without interleaving (CUDA driver API).
+CUresult cuTensorMapEncodeTiled(CUtensorMap *m, CUtensorMapDataType type, cuuint32_t rank, void *address, const cuuint64_t *dims, const cuuint64_t *strides, const cuuint32_t *box, const cuuint32_t *steps, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill) {
+  CURRENT;
+  const unsigned long long element = type == 7 ? 4 : type == 9 ? 2 : 0, a = (uintptr_t)address;
+  if (!m || (uintptr_t)m % 64 || !element || rank < 1 || rank > 5 || !a || a % 16 || interleave || swizzle > 3 || promotion > 3 || fill > 1) return invalid_value;
+  unsigned long long bytes = element;
+  for (cuuint32_t i = 0; i < rank; i++) {
+    if (dims[i] < 1 || dims[i] > 1ull << 32 || box[i] < 1 || box[i] > 256 || steps[i] < 1 || steps[i] > 8) return invalid_value;
+    bytes *= dims[i];
+    if (i + 1 == rank) break;
+    if (strides[i] % 16 || strides[i] >= 1ull << 40 || strides[i] < bytes) return invalid_value;
+    bytes = strides[i];
+  }
+  const unsigned long long inner = box[0] * element;
+  if (inner % 16 || (swizzle && inner > 16ull << swizzle)) return invalid_value;
+  memset(m, 0, sizeof *m);
+  memcpy(m, &address, sizeof address);
+  return 0;
+}
