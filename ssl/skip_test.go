@@ -75,6 +75,9 @@ func TestSkippedStepsLeaveNoTrace(t *testing.T) {
 			}
 		}
 		all := weights(t, tr)
+		if err := tr.opt.Settle(); err != nil {
+			t.Fatal(err)
+		}
 		updates := map[string]int{}
 		for _, m := range tr.opt.State() {
 			updates[m.Name] = m.Updates

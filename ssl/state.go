@@ -49,6 +49,9 @@ func (t *Trainer) Save(dir string) error {
 	if err := t.backend.Sync(); err != nil {
 		return err
 	}
+	if err := t.opt.Settle(); err != nil {
+		return err
+	}
 	for _, f := range t.files() {
 		var list []safetensors.Tensor
 		for _, x := range f.tensors {

@@ -3,6 +3,7 @@ package optim
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/dino-mx/dmx/kernels"
 	"github.com/dino-mx/dmx/nn"
@@ -264,9 +265,16 @@ func (a *AdamW) Apply(s Step, losses *tensor.Tensor) {
 		if p.idle {
 			continue
 		}
-		a.backend.Axpy(counter, 1, a.missed)
 		for _, k := range p.members {
 			a.entries[k].updates++
+		}
+	}
+	// Parts whose updates were counted from different numbers, as a checkpoint gives them, may share a counter.
+	for i := range a.parts {
+		p := &a.parts[i]
+		counted := slices.ContainsFunc(a.parts[:i], func(q part) bool { return !q.idle && q.counter == p.counter })
+		if !p.idle && !counted {
+			a.backend.Axpy(a.counters.Rows(p.counter, p.counter+1), 1, a.missed)
 		}
 	}
 }
@@ -289,19 +297,28 @@ func (a *AdamW) resetCounters() {
 	a.used, a.built = 1, false
 }
 
-// settle takes the updates that did nothing off the counts of the entries. It waits for the device.
-func (a *AdamW) settle() {
+// Settle takes the updates that did nothing, which the device has counted, off the counts that State reports. It waits for
+// the device. The error says that the device counts what cannot be: its memory is damaged.
+func (a *AdamW) Settle() error {
 	missed := kernels.ToHost(a.backend, a.counters)
 	any := false
 	for i := range a.entries {
 		e := &a.entries[i]
-		n := int(missed.At(e.counter))
-		e.updates -= n
+		n := missed.At(e.counter)
+		if !(n >= 0 && n <= float64(e.updates) && n == math.Trunc(n)) {
+			return fmt.Errorf("optim: the device says that %v of %d updates of %s were not carried out", n, e.updates, e.param.Name)
+		}
 		any = any || n > 0
 	}
-	if any {
-		a.resetCounters()
+	if !any {
+		return nil
 	}
+	for i := range a.entries {
+		e := &a.entries[i]
+		e.updates -= int(missed.At(e.counter))
+	}
+	a.resetCounters()
+	return nil
 }
 
 // fork gives the idle entries of a counter that others go on to use one of their own, with what it holds now.
@@ -395,10 +412,9 @@ type Moment struct {
 	Updates int
 }
 
-// State lists the moments in table order. The tensors are the live ones. It waits for the device, whose count of
-// updates that did nothing it takes in.
+// State lists the moments in table order. The tensors are the live ones. The counts are those of the last Settle and of
+// the updates tried since.
 func (a *AdamW) State() []Moment {
-	a.settle()
 	out := make([]Moment, len(a.entries))
 	for i, e := range a.entries {
 		row := a.Table.Entries[i]
@@ -420,8 +436,10 @@ func (a *AdamW) SetUpdates(name string, updates int) error {
 	if updates < 0 {
 		return fmt.Errorf("optim: %s: the checkpoint counts %d updates; it must be 0 or more", name, updates)
 	}
-	a.settle()
+	if err := a.Settle(); err != nil {
+		return err
+	}
 	a.entries[i].updates = updates
-	a.resetCounters()
+	a.built = false
 	return nil
 }
