@@ -28,6 +28,13 @@ func TestAnswersOfSoundKernels(t *testing.T) {
 			if len(dev.Checks) != len(families) {
 				t.Fatalf("%d families are checked, want %d", len(dev.Checks), len(families))
 			}
+			for _, f := range families {
+				for v := 1; f.ladder != oneVersion && v < *f.version(&newest); v++ {
+					if f.cost[v] == "" {
+						t.Errorf("%s: nothing says what version %d costs", f.name, v)
+					}
+				}
+			}
 			for i := range dev.Checks {
 				c := &dev.Checks[i]
 				if l := families[i].ladder; l != oneVersion && c.Version != *l.version(&newest) {
