@@ -23,6 +23,10 @@ func main() {
 	w := bufio.NewWriter(os.Stdout)
 	fmt.Fprintf(w, "# Matrix products: measured and expected\n\nWritten by `go run -tags cpu ./bench/products`.\n\n")
 	plans(w, list)
+	expected(w, list)
+	if err := counters(w); err != nil {
+		log.Fatal(err)
+	}
 	if err := w.Flush(); err != nil {
 		log.Fatal(err)
 	}

@@ -33,3 +33,27 @@ func TestModel(t *testing.T) {
 		t.Errorf("median error %.1f %%, want at most 10 %%", 100*m)
 	}
 }
+
+// Products with short K that arithmetic bounds, not bytes: version 4 is expected to take at most the time of the tensor cores'
+// best over 0.85.
+func TestShortProducts(t *testing.T) {
+	list, err := readMeasured(h200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, x := range list {
+		arithmetic, bytes := x.floors()
+		if !x.short() || bytes > arithmetic {
+			continue
+		}
+		n++
+		p := cuda.PlanGemmV4(cuda.GemmEpilogue{}, x.m, x.n, x.k, h200SMs)
+		if share := arithmetic / p.Micros; share < 0.85 {
+			t.Errorf("%s %s %dx%dx%d: %.1f us expected, %.0f %% of the peak", x.name, x.layout, x.m, x.n, x.k, p.Micros, 100*share)
+		}
+	}
+	if n != 13 {
+		t.Errorf("%d such products, want 13", n)
+	}
+}

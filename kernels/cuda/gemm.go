@@ -14,7 +14,10 @@ func (b *Backend) Gemm(g kernels.Gemm) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	switch b.gemmVersion(&g) {
+	version, p := b.gemmVersion(&g)
+	switch version {
+	case 4:
+		b.gemmV4(&g, p)
 	case 3:
 		b.gemmV3(&g)
 	case 2:
@@ -28,19 +31,25 @@ func (b *Backend) Gemm(g kernels.Gemm) {
 }
 
 // gemmVersion is the fastest version that fits, no later than the one asked for. The tensor cores want bf16, and rows
-// and first columns on 16-byte boundaries, for the copies of version 2 and the tensor maps of version 3 alike.
-func (b *Backend) gemmVersion(g *kernels.Gemm) int {
+// and first columns on 16-byte boundaries, for the copies of version 2 and the tensor maps of later ones alike.
+// The plan is that of version 4.
+func (b *Backend) gemmVersion(g *kernels.Gemm) (version int, p GemmPlan) {
 	want := b.versions.Gemm
 	_, lda := kernels.Matrix(g.A)
 	_, ldb := kernels.Matrix(g.B)
 	fits := g.A.DType() == tensor.BF16 && lda%8 == 0 && ldb%8 == 0 && g.ACol%8 == 0 && g.BCol%8 == 0 && g.A.Addr()%16 == 0 && g.B.Addr()%16 == 0
 	switch {
 	case want == 1 || !fits:
-		return 1
+		return 1, p
 	case want == 2 || b.info.Major != 9 || b.info.Minor != 0 || g.K == 0: // a tensor map has no empty dimension
-		return 2
+		return 2, p
+	case want == 3:
+		return 3, p
 	}
-	return 3
+	if p, fits = b.planV4(g); !fits {
+		return 3, p
+	}
+	return 4, p
 }
 
 // wideOutput reports whether the epilogue can work on four neighbouring columns at a time.
@@ -64,30 +73,9 @@ func (b *Backend) gemmV2(g *kernels.Gemm) {
 
 func (b *Backend) gemmV3(g *kernels.Gemm) {
 	p := PlanGemmV3(g.M, g.N, g.K, b.info.SMs)
-	_, lda := kernels.Matrix(g.A)
-	_, ldb := kernels.Matrix(g.B)
-	// A box is 128 bytes wide. Where k is contiguous it holds the whole tile, else 64 rows (of k) of 64 columns.
-	box := func(t *tensor.Tensor, col, ld, rows, cols, tile int, kInner bool) []byte {
-		m := gpu.TensorMap{Addr: t.Addr() + uint64(2*col), ElemBytes: 2, Cols: cols, Rows: rows, RowBytes: 2 * ld, BoxCols: 64, BoxRows: 64, Swizzle: 128}
-		if kInner {
-			m.BoxRows = tile
-		}
-		words, err := b.driver.TensorMap(m)
-		b.queue.Fail(err)
-		return words[:]
-	}
 	partial := b.partial(g, p.Splits)
 	b.args.reset()
-	if g.TransA {
-		b.args.bytes(64, box(g.A, g.ACol, lda, g.K, g.M, v3TileM, false))
-	} else {
-		b.args.bytes(64, box(g.A, g.ACol, lda, g.M, g.K, v3TileM, true))
-	}
-	if g.TransB {
-		b.args.bytes(64, box(g.B, g.BCol, ldb, g.N, g.K, p.TileN, true))
-	} else {
-		b.args.bytes(64, box(g.B, g.BCol, ldb, g.K, g.N, p.TileN, false))
-	}
+	b.operandMaps(g, p.TileN)
 	b.gemmArgs(g, partial, p.Part)
 	name := "gemm_v3_256"
 	if p.TileN == 128 {
@@ -95,6 +83,36 @@ func (b *Backend) gemmV3(g *kernels.Gemm) {
 	}
 	b.run("gemm_sm90", name, [3]int{min(p.Items, b.info.SMs), 1, 1}, [3]int{384, 1, 1}, v3Shared(p.TileN))
 	b.gemmFinish(g, partial, p)
+}
+
+// operandMaps packs the tensor maps of A and B. A box is 128 bytes wide. Where k is contiguous it holds the whole tile,
+// else 64 rows (of k) of 64 columns.
+func (b *Backend) operandMaps(g *kernels.Gemm, tileN int) {
+	box := func(t *tensor.Tensor, col, rows, cols, tile int, kInner bool) {
+		_, ld := kernels.Matrix(t)
+		m := gpu.TensorMap{Addr: t.Addr() + uint64(2*col), ElemBytes: 2, Cols: cols, Rows: rows, RowBytes: 2 * ld, BoxCols: 64, BoxRows: 64, Swizzle: 128}
+		if kInner {
+			m.BoxRows = tile
+		}
+		b.tensorMap(m)
+	}
+	if g.TransA {
+		box(g.A, g.ACol, g.K, g.M, v3TileM, false)
+	} else {
+		box(g.A, g.ACol, g.M, g.K, v3TileM, true)
+	}
+	if g.TransB {
+		box(g.B, g.BCol, g.N, g.K, tileN, true)
+	} else {
+		box(g.B, g.BCol, g.K, g.N, tileN, false)
+	}
+}
+
+// tensorMap packs a tensor map by value.
+func (b *Backend) tensorMap(m gpu.TensorMap) {
+	words, err := b.driver.TensorMap(m)
+	b.queue.Fail(err)
+	b.args.bytes(64, words[:])
 }
 
 // partial is memory for the parts of a product whose K is cut, nil where it is not.

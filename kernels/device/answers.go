@@ -22,7 +22,7 @@ type ladder struct {
 // The ladders of Versions.
 var (
 	gemmVersions = &ladder{func(v *cuda.Versions) *int { return &v.Gemm }, map[int]string{
-		2: "about half the speed", 1: "about a hundredth of the speed"}}
+		3: "about two thirds of the speed by estimate", 2: "about half the speed", 1: "about a hundredth of the speed"}}
 	attentionVersions = &ladder{func(v *cuda.Versions) *int { return &v.Attention }, map[int]string{
 		1: "about a hundredth of the speed"}}
 	moverVersions = &ladder{func(v *cuda.Versions) *int { return &v.Movers }, map[int]string{
@@ -52,7 +52,10 @@ var families = []family{
 		rows("Gemm", tensor.BF16, "even/NN/17x33x128", "even/NT/33x128x17", "even/TN/128x17x33", "even/TT/17x33x128",
 			"even, bias, pre, gelu/NT/18x36x136", "even, gelu backward/NT/18x36x136",
 			"even, bias, residual, gamma, row scale/NT/18x36x24", "even, everything/NN/18x36x24",
-			"even, wide, accumulate/TN/18x36x24", "wide cut/TN/24x16x2056", "cut, gelu/NT/9x12x2056"),
+			"even, wide, accumulate/TN/18x36x24", "wide cut/TN/24x16x2056", "cut, gelu/NT/9x12x2056",
+			"tiled, bias/NN/128x136x64", "tiled, bias/NT/128x136x64", "tiled, bias/TN/128x136x64", "tiled, bias/TT/128x136x64",
+			"tiled, row of tiles/NT/8x25344x8", "tiled, cut/TN/92x136x1096", "tiled, columns/NT/40x136x72",
+			"tiled, many, residual/NN/300x200x72"),
 		rows("Gemm", tensor.F32, "even/NT/33x128x17"),
 	), gemmVersions},
 	{"attention", join(

@@ -25,6 +25,7 @@ type gemmCase struct {
 	gamma          bool
 	rowScale       bool
 	wide           bool // Out is f32 whatever the working type
+	mixed          bool // parameters are f32 whatever the working type, and no row's choice
 }
 
 func gemmRows() []*spec {
@@ -134,6 +135,9 @@ func gemmRows() []*spec {
 		c.n, c.wide, c.bias, c.gamma, c.rowScale = 72, true, false, false, false // an f32 output wants f32 parameters
 		add("even, wide", c)
 	}
+	for _, c := range tiledGemms(layouts) {
+		add("tiled, "+c.name, c.gemmCase)
+	}
 	for _, c := range []gemmCase{
 		{m: 1576, n: 1152, k: 384, transB: true, bias: true},
 		{m: 1576, n: 1536, k: 384, transB: true, bias: true, act: kernels.GELU, pre: true},
@@ -188,8 +192,36 @@ func gemmEpilogues() []namedGemm {
 	return list
 }
 
+// tiledGemms are the products that version 4 takes on a GPU: rows of every matrix begin on multiples of eight elements and
+// the width is a multiple of eight. On one multiprocessor each of its widths of tiles is the best for some of them.
+func tiledGemms(layouts []gemmCase) (list []namedGemm) {
+	add := func(name string, c, layout gemmCase) {
+		c.even, c.mixed, c.transA, c.transB = true, true, layout.transA, layout.transB
+		list = append(list, namedGemm{name, c})
+	}
+	for i, c := range gemmEpilogues() {
+		c.gemmCase.m, c.gemmCase.n, c.gemmCase.k = 83, 72, 72+8*(i%3) // both halves of a tile, the second in part
+		add(c.name, c.gemmCase, layouts[(i+1)%4])
+		c.gemmCase.m, c.gemmCase.n, c.gemmCase.k = 122, 248, 328 // more steps than the ring has stages
+		add(c.name, c.gemmCase, layouts[i%4])
+	}
+	for i, l := range layouts {
+		add("plain", gemmCase{m: 71 + i, n: 376, k: 392 - 8*i}, l)
+		add("bias", gemmCase{m: 128, n: 136, k: 64, bias: true}, l)
+		add("columns", gemmCase{m: 40, n: 136, k: 72, aCol: 8, bCol: 16, outCol: 8, bias: true, pre: true, act: kernels.GELU}, l)
+		add("cut", gemmCase{m: 90 + i, n: 136 + 64*(i%2), k: 1096}, l)
+		add("cut, wide, accumulate", gemmCase{m: 90 + i, n: 72, k: 1096, wide: true, accumulate: true}, l)
+		add("many", gemmCase{m: 300, n: 200 + 88*(i%3), k: 72, bias: true}, l) // several tiles for each consumer
+		add("many, residual", gemmCase{m: 300, n: 200 + 88*(i%3), k: 72, bias: true, residual: true, gamma: true, accumulate: i%2 == 1}, l)
+		add("many, gelu backward", gemmCase{m: 300, n: 200, k: 72, gradOf: true, actGrad: kernels.GELU, accumulate: i%2 == 1}, l)
+	}
+	add("row of tiles", gemmCase{m: 8, n: 25344, k: 8, bias: true}, layouts[1])
+	return list
+}
+
 func (c gemmCase) build(r *row) {
 	r.flops = r.work
+	r.mixed = r.mixed || c.mixed
 	outType := r.dtype
 	if c.wide {
 		outType = r.statType()

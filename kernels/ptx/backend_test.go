@@ -40,6 +40,7 @@ var families = []family{
 	{"version 3, tile edges", cuda.Versions{Gemm: 3}, []optest.Option{optest.MaxWork(20_000_000), optest.Named("even"), optest.Types(tensor.BF16), optest.Only("Gemm")}, 1, []int{132, 132, 132}},
 	{"movers version 1", cuda.Versions{Movers: 1}, []optest.Option{optest.Small, optest.Only("ActForward", "ActBackward", "RoPE", "Patchify", "RowLogSumExp", "ColSumExp", "CrossEntropy", "ColMoments", "GradSquares")}, 1, nil},
 	{"version 3, few multiprocessors", cuda.Versions{Gemm: 3}, []optest.Option{optest.MaxWork(400_000), optest.Named("even"), optest.Types(tensor.BF16), optest.Only("Gemm")}, 2, []int{1, 2, 3}},
+	{"version 4", cuda.Versions{Gemm: 4}, []optest.Option{optest.MaxWork(40_000_000), optest.Named("tiled"), optest.Types(tensor.BF16), optest.Only("Gemm")}, 2, []int{1, 132, 3}},
 }
 
 // device is the emulated device of a schedule, counted from 1.

@@ -79,6 +79,7 @@ var alu = []struct{ op, types, cases string }{
 	{"sub.s64", "64 64 64", "5 7 = -2; 0x100000000 1 = 0xffffffff"},
 	{"mul.lo.s32", "32 32 32", "-3 7 = -21; 0x10000 0x10000 = 0"},
 	{"mul.lo.s64", "64 64 64", "-3 7 = -21; 0x100000000 3 = 0x300000000"},
+	{"mul.hi.s32", "32 32 32", "-1 1 = -1; 0x10000 0x10000 = 1; -65536 0x10000 = -1"},
 	{"mul.hi.u32", "32 32 32", "0xffffffff 0xffffffff = 0xfffffffe; 0x10000 0x10000 = 1"},
 	{"mul.wide.s32", "64 32 32", "-3 7 = -21; 0x7fffffff 4 = 0x1fffffffc"},
 	{"mul.wide.u32", "64 32 32", "0xffffffff 2 = 0x1fffffffe; 3 7 = 21"},
@@ -88,6 +89,7 @@ var alu = []struct{ op, types, cases string }{
 	{"div.u32", "32 32 32", "0xffffffff 2 = 0x7fffffff; 7 8 = 0"},
 	{"rem.s32", "32 32 32", "-7 2 = -1; 7 -2 = 1; 100 7 = 2"},
 	{"max.s32", "32 32 32", "-5 3 = 3; -5 -9 = -5"},
+	{"max.u32", "32 32 32", "0xfffffffb 3 = 0xfffffffb; 5 9 = 9"},
 	{"min.s32", "32 32 32", "-5 3 = -5; 8 3 = 3"},
 	{"and.b16", "16 16 16", "0xff0f 0x0fff = 0x0f0f"},
 	{"or.b16", "16 16 16", "0xf000 0x000f = 0xf00f"},
@@ -189,6 +191,7 @@ var programs = []struct {
 	{"ld.f32 st.f32", "ld.f32 %f1, [%a]; st.global.u64 [%b], %x; st.f32 [%b+4], %f1; ld.global.u64 %y, [%b];", func(t int, in [32]uint64) uint64 { return in[t]<<32 | in[t]&0xffffffff }},
 	{"ld.u16 st.u16", "ld.u16 %h1, [%a+2]; st.global.u64 [%b], %x; st.u16 [%b], %h1; ld.global.u64 %y, [%b];", func(t int, in [32]uint64) uint64 { return in[t]&^0xffff | in[t]>>16&0xffff }},
 	{"ld.v2.u32 st.v2.u32", "ld.v2.u32 {%r1, %r2}, [%a]; st.v2.u32 [%b], {%r2, %r1}; ld.global.u64 %y, [%b];", func(t int, in [32]uint64) uint64 { return in[t]<<32 | in[t]>>32 }},
+	{"ld.v2.f32 st.global.v2.f32", "ld.v2.f32 {%f1, %f2}, [%a]; st.global.v2.f32 [%b], {%f2, %f1}; ld.global.u64 %y, [%b];", func(t int, in [32]uint64) uint64 { return in[t]<<32 | in[t]>>32 }},
 	{"ld.v4.f32 st.v4.f32", `and.b64 %z, %a, -16; ld.v4.f32 {%f1, %f2, %f3, %f4}, [%z]; and.b64 %z, %b, -16; bar.warp.sync -1;
 		and.b32 %r1, %l, 1; setp.eq.s32 %p1, %r1, 0; @%p1 st.v4.f32 [%z], {%f4, %f3, %f2, %f1}; bar.warp.sync -1; ld.global.u64 %y, [%b];`,
 		func(t int, in [32]uint64) uint64 { return in[t^1]<<32 | in[t^1]>>32 }},
@@ -241,6 +244,15 @@ var programs = []struct {
 			at := func(matrix, row, col int) uint64 { return uint64(matrix*64 + row*8 + col) }
 			r, c := t/4, 2*(t%4)
 			return at(1, c, r) | at(1, c+1, r)<<16 | at(2, c, r)<<32 | at(2, c+1, r)<<48
+		}},
+	// Each lane holds elements 2*(lane%4) and the next of row lane/4 of four matrices; numbered by matrix, row and column
+	// they lie in order.
+	{"stmatrix.sync.aligned.m8n8.x4.shared.b16", `shl.b32 %r1, %l, 4; mov.u32 %r2, box; add.s32 %r2, %r2, %r1; mul.lo.s32 %r4, %l, 0x20002; add.s32 %r4, %r4, 0x10000;
+		add.s32 %r5, %r4, 0x400040; add.s32 %r6, %r5, 0x400040; add.s32 %r7, %r6, 0x400040;
+		stmatrix.sync.aligned.m8n8.x4.shared.b16 [%r2], {%r4, %r5, %r6, %r7}; bar.sync 0; ld.shared.u64 %y, [%r2+8];`,
+		func(t int, in [32]uint64) uint64 {
+			at := uint64(8*t + 4)
+			return at | (at+1)<<16 | (at+2)<<32 | (at+3)<<48
 		}},
 	// a[i][k] = i in row i at k = i only (a diagonal), b[k][n] = n+1: the product is i·(n+1).
 	{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", `shr.u32 %r1, %l, 2; and.b32 %r2, %l, 3; shl.b32 %r2, %r2, 1;

@@ -13,10 +13,10 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// brokenV3 loads one kernel of version 3 alone, with a fault in it.
-type brokenV3 struct{ *broken }
+// brokenAlone loads one kernel of a module alone, with a fault in it.
+type brokenAlone struct{ *broken }
 
-func (d brokenV3) Load(name, src string) (gpu.Module, error) {
+func (d brokenAlone) Load(name, src string) (gpu.Module, error) {
 	if name == d.m.file {
 		header, begin := strings.Index(src, ".visible .entry"), strings.Index(src, ".visible .entry "+d.m.kernel+"(")
 		src = src[:header] + src[begin:begin+strings.Index(src[begin:], "-- End function")] + "-- End function\n}\n"
@@ -116,7 +116,7 @@ func TestGemmV3Mutants(t *testing.T) {
 			m := &gemmV3Mutants[i]
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
-				d := brokenV3{&broken{Driver: ptx.NewHopperDriver(1<<30, 1), m: m}}
+				d := brokenAlone{&broken{Driver: ptx.NewHopperDriver(1<<30, 1), m: m}}
 				d.Machine.MaxInstructions = 1_000_000
 				got, err := gemmV3Scenario(d, m.kernel, m.scenario)
 				shown[i] = verdict{fault: m.name, kernel: m.kernel}

@@ -16,7 +16,7 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// mutant is one hand-made fault: the nth match of a pattern inside a kernel's PTX, replaced.
+// mutant is one hand-made fault: the nth match of a pattern inside a kernel's PTX, replaced; every match where nth is 0.
 type mutant struct {
 	name, file, kernel string
 	pattern            string
@@ -45,10 +45,14 @@ func (d *broken) Load(name, src string) (gpu.Module, error) {
 		if len(found) < d.m.nth {
 			return nil, fmt.Errorf("%d matches of %q in %s, want %d", len(found), d.m.pattern, d.m.kernel, d.m.nth)
 		}
-		at := found[d.m.nth-1]
-		text := re.ExpandString(nil, d.m.replace, body, at)
-		src = src[:begin] + body[:at[0]] + string(text) + body[at[1]:] + src[end:]
-		d.applied = true
+		if d.m.nth > 0 {
+			at := found[d.m.nth-1]
+			body = body[:at[0]] + string(re.ExpandString(nil, d.m.replace, body, at)) + body[at[1]:]
+		} else {
+			body = re.ReplaceAllString(body, d.m.replace)
+		}
+		src = src[:begin] + body + src[end:]
+		d.applied = len(found) > 0
 	}
 	return d.Driver.Load(name, src)
 }

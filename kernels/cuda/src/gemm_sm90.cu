@@ -1,147 +1,41 @@
 // GEMM, version 3: compute capability 9.0 (wgmma and the copy engine). Versions 1 and 2 are in gemm.cu.
 //
-// Two numbers first, for bf16 in, f32 accumulated, with the ceilings of an H100 80GB (798 TFLOP/s, 3.0 TB/s):
+// Two numbers first, for bf16 in, f32 accumulated, with the ceilings of an NVIDIA H200: the best that any product reached on it
+// (829 TFLOP/s, cuBLAS), and its copy (4.05 TB/s):
 //
 //   M x N x K                           FLOPs      floor    bytes     floor
-//   4096 x 4096 x 4096                  137 G      172 us   101 MB     34 us
-//   50432 x 3072 x 768 (ViT-B fc1)      238 G      298 us   392 MB    131 us
-//   50432 x 768 x 768  (ViT-B proj)      59 G       75 us   156 MB     52 us
-//   64 x 65536 x 256   (prototypes)     2.1 G        3 us    42 MB     14 us
+//   4096 x 4096 x 4096                  137 G      166 us   101 MB     25 us
+//   58496 x 3072 x 768 (ViT-B fc1)      276 G      333 us   454 MB    112 us
+//   58496 x 768 x 768  (ViT-B proj)      69 G       83 us   181 MB     45 us
+//   640 x 65536 x 256  (prototypes)      21 G       26 us   118 MB     29 us
 //
-// So everything but the prototypes is bound by the tensor cores.
+// So everything but the prototypes is bound by the tensor cores. TFLOP/s of the four, measured on that card on 2026-11-28 with
+// a bf16 output and no epilogue (bench/products has all 45 products); those of version 4 are what the model of gemm_model.go
+// expects, not measured. cuBLAS: 779, 727, 651, 474.
 //
-// version  idea                                                                                 measured
-// v1       16x16 tile, one multiply-add per thread and step                                     not yet
-// v2       128x128x32, mma.sync, 4-stage cp.async; mma.sync ends at 63-65 % of the peak           not yet
-// v3/256   128x256x64 by two warpgroups of wgmma m64n256k16, a third warpgroup feeds a ring of      not yet
-//          4 stages through the copy engine; persistent grid, tiles ordered for L2; the next
-//          tile is loaded while this one is finished
-// v3/128   128x128x64 by one warpgroup, the two take turns: one finishes its tile while the         not yet
-//          other multiplies. For few columns and for short K, where finishing takes as long as
-//          multiplying. At peak it would move 160 bytes a clock through shared memory, which has
-//          128 (128x256: 128), so it ends at 80 %
-// next     pairs of blocks that share B through multicast; copies for the output
-#include "gemm.h"
-#include "hopper.h"
+// version  idea                                                                            4096   fc1  proj  prototypes
+// v1       16x16 tile, one multiply-add per thread and step                                   6     6     6     6
+// v2       128x128x32, mma.sync, 4-stage cp.async; mma.sync ends at 63-65 % of the peak     344   240   235   126
+// v3/256   128x256x64 by two warpgroups of wgmma m64n256k16, a third warpgroup feeds a      665
+//          ring of 4 stages through the copy engine; persistent grid, tiles ordered for
+//          L2; the next tile is loaded while this one is finished
+// v3/128   128x128x64 by one warpgroup, the two take turns: one finishes its tile while            400   383   168
+//          the other multiplies. For few columns and for short K, where finishing takes as
+//          long as multiplying: 10.9 us a tile, 7 clocks an instruction. At peak it would
+//          move 160 bytes a clock through shared memory, which has 128 (128x192: 139,
+//          128x256: 128), so it ends at 80 %
+// v4       gemm_v4_sm90.cu: packed to bf16 in registers, laid out by stmatrix, stored by    788   777   739   577
+//          the copy engine, which brings what the epilogue reads as well: a fifth of the
+//          instructions; turns at 128x192, for whose finishing shared memory and registers
+//          now suffice
+// not done pairs of blocks that share B through multicast: the main loop is explained by the tensor cores and shared
+//          memory, which multicast fills as often; it would save L2 reads alone
+#include "gemm_sm90.h"
 
-#define TILE_M 128
-#define TILE_K 64
-#define A_BYTES (TILE_M * TILE_K * 2)
-#define BLOCK_BYTES (64 * 128) // 64 rows of 64 elements, what one box of a transposed operand fills
 #define PATCH_FLOATS (16 * 64) // what a warp lays out in shared memory at a time to finish it
 #define ROWS 2                 // rows that a lane finishes at once; more would spill
 
-template <int TILE_N> struct Ring {
-  static constexpr int stages = TILE_N == 256 ? 4 : 6;
-  static constexpr int stage_bytes = A_BYTES + TILE_N * TILE_K * 2;
-  static constexpr int patches = stages * stage_bytes;
-  static constexpr int barriers = patches + 8 * PATCH_FLOATS * 4;
-  // Warps that read a stage: those of both consumers, or of the one whose turn it is.
-  static constexpr int readers = TILE_N == 256 ? 8 : 4;
-  u32 base;
-  __attribute__((device, always_inline)) u32 full(u32 slot) const { return base + barriers + slot * 8; }
-  __attribute__((device, always_inline)) u32 empty(u32 slot) const { return base + barriers + (stages + slot) * 8; }
-  // With this consumer's turn to multiply, where they take turns.
-  __attribute__((device, always_inline)) u32 turn(int consumer) const { return base + barriers + (2 * stages + consumer) * 8; }
-  __attribute__((device, always_inline)) u32 stage(u32 slot) const { return base + slot * stage_bytes; }
-};
-
-// One piece of work: an output tile over a stretch of K.
-struct Item { int m0, n0, k0, steps, split; };
-
-// The number of steps of item i; what lies past the last item is never used.
-DEVICE int steps_of(const Gemm &g, int i, int tiles) { return (min_(g.k - i / tiles * g.k_split, g.k_split) + TILE_K - 1) / TILE_K; }
-
-// Item i of the grid. Tiles run down columns of `high` tiles, so that the blocks that work at the same time touch
-// about as many rows of A as columns of B: 132 tiles of 128x256 are near 16 x 8, of 128x128 near 12 x 11.
-template <int TILE_N> DEVICE Item item(const Gemm &g, int i, int tiles_m, int tiles_n) {
-  constexpr int high = TILE_N == 256 ? 16 : 12;
-  int tiles = tiles_m * tiles_n;
-  Item t;
-  t.split = i / tiles;
-  i -= t.split * tiles;
-  int first = i / (high * tiles_n) * high;
-  i -= first * tiles_n;
-  int height = min_(high, tiles_m - first);
-  t.n0 = i / height;
-  t.m0 = (first + i - t.n0 * height) * TILE_M;
-  t.n0 *= TILE_N;
-  t.k0 = t.split * g.k_split;
-  t.steps = steps_of(g, t.split * tiles, tiles);
-  return t;
-}
-
-// The producer: one thread. Every box is whole, what lies outside the matrices is zero.
-template <int TILE_N> DEVICE void produce(const Gemm &g, const Ring<TILE_N> &ring, u64 map_a, u64 map_b, int items, int tiles_m, int tiles_n) {
-  prefetch_map(map_a);
-  prefetch_map(map_b);
-  u32 slot = 0, phase = 0;
-#pragma unroll 1
-  for (int i = block_x; i < items; i += grid_x) {
-    Item t = item<TILE_N>(g, i, tiles_m, tiles_n);
-#pragma unroll 1
-    for (int k = t.k0; t.steps > 0; t.steps--, k += TILE_K) {
-      barrier_wait(ring.empty(slot), phase ^ 1);
-      u32 full = ring.full(slot), to = ring.stage(slot);
-      barrier_expect(full, ring.stage_bytes);
-      if (g.trans_a) {
-        copy_box(to, map_a, t.m0, k, full);
-        copy_box(to + BLOCK_BYTES, map_a, t.m0 + 64, k, full);
-      } else {
-        copy_box(to, map_a, k, t.m0, full);
-      }
-      to += A_BYTES;
-      if (g.trans_b) {
-        copy_box(to, map_b, k, t.n0, full);
-      } else {
-#pragma unroll
-        for (int j = 0; j < TILE_N / 64; j++) copy_box(to + j * BLOCK_BYTES, map_b, t.n0 + j * 64, k, full);
-      }
-      if (++slot == ring.stages) slot = 0, phase ^= 1;
-    }
-  }
-}
-
-// acc = the product of one item, read from the ring from step number `at` on. TILE_N 256: this consumer's 64 rows;
-// 128: all 128 rows in two halves, once the other consumer has seen all its stages arrive. Without that order a parity
-// would not do: it tells a round of the ring from the one before, not from the one before that. A stage is given back
-// one step after its products were asked for, when they are known to be done; so two steps are in the tensor cores'
-// queue at any time.
-template <bool TA, bool TB, int TILE_N>
-DEVICE void multiply(float (&acc)[256 / TILE_N][TILE_N / 2], const Ring<TILE_N> &ring, u32 at, int steps, int consumer, u32 turn) {
-  constexpr bool A_OUTER = TA, B_OUTER = !TB;
-  u32 slot = at % ring.stages, phase = at / ring.stages & 1;
-  bool first_lane = (tid_x & 31) == 0;
-  auto ask = [&](int keep) __attribute__((always_inline)) {
-    barrier_wait(ring.full(slot), phase);
-    wgmma_fence();
-    u32 a = ring.stage(slot) + (TILE_N == 256 ? consumer * BLOCK_BYTES : 0), b = ring.stage(slot) + A_BYTES;
-#pragma unroll
-    for (int k = 0; k < TILE_K / 16; k++)
-#pragma unroll
-      for (int half = 0; half < 256 / TILE_N; half++)
-        wgmma<A_OUTER, B_OUTER>(acc[half], descriptor<A_OUTER>(a + half * BLOCK_BYTES + k * (A_OUTER ? 16 * 128 : 32)),
-                                descriptor<B_OUTER>(b + k * (B_OUTER ? 16 * 128 : 32)), k ? 1 : keep);
-    wgmma_commit();
-  };
-#pragma unroll
-  for (int half = 0; half < 256 / TILE_N; half++) wgmma_forget(acc[half]);
-  if (TILE_N == 128) barrier_wait(ring.turn(consumer), (turn & 1) ^ (consumer == 0)); // the first turn is consumer 0's
-  ask(0);
-#pragma unroll 1
-  for (int step = 1; step < steps; step++) {
-    u32 last = slot;
-    if (++slot == ring.stages) slot = 0, phase ^= 1;
-    ask(1);
-    wgmma_wait<1>();
-    if (first_lane) barrier_arrive(ring.empty(last));
-  }
-  if (TILE_N == 128 && first_lane) barrier_arrive(ring.turn(consumer ^ 1));
-  wgmma_wait<0>();
-#pragma unroll
-  for (int half = 0; half < 256 / TILE_N; half++) wgmma_done(acc[half]);
-  if (first_lane) barrier_arrive(ring.empty(slot));
-}
+template <int TILE_N> using RingV3 = Ring<TILE_N, TILE_N == 256 ? 4 : 6, 8 * PATCH_FLOATS * 4>;
 
 // The matrices that the epilogue reads are on their way to L2 while the tile is multiplied.
 template <int TILE_N> DEVICE void fetch_ahead(const Gemm &g, Any p, int m, int n) {
@@ -156,14 +50,14 @@ template <int TILE_N> DEVICE void fetch_ahead(const Gemm &g, Any p, int m, int n
 }
 
 // Accumulator i of quarter q: 16 rows and 64 columns of what a warp holds. q and i are constants where it is used.
-template <int TILE_N> DEVICE float &quarter(float (&acc)[256 / TILE_N][TILE_N / 2], int q, int i) {
+template <int TILE_N> DEVICE float &quarter(Accumulators<TILE_N> &acc, int q, int i) {
   return TILE_N == 256 ? acc[0][q * 32 + i] : acc[q / 2][q % 2 * 32 + i];
 }
 
 // The first quarter to shared memory. Chunks of four floats are exchanged by the low bits of the row, which keeps both
 // sides free of bank conflicts.
 DEVICE float *patch(float *mine, int row, int chunk) { return mine + row * 64 + ((chunk ^ ((row & 7) << 1)) << 2); }
-template <int TILE_N> DEVICE void lay_out(float *mine, float (&acc)[256 / TILE_N][TILE_N / 2]) {
+template <int TILE_N> DEVICE void lay_out(float *mine, Accumulators<TILE_N> &acc) {
   int lane = tid_x & 31;
 #pragma unroll
   for (int j = 0; j < 8; j++)
@@ -174,7 +68,7 @@ template <int TILE_N> DEVICE void lay_out(float *mine, float (&acc)[256 / TILE_N
     }
 }
 
-template <int TILE_N> DEVICE void consume(const Gemm &g, const Ring<TILE_N> &ring, float *mine, int consumer, int items, int tiles_m, int tiles_n) {
+template <int TILE_N> DEVICE void consume(const Gemm &g, const RingV3<TILE_N> &ring, float *mine, int consumer, int items, int tiles_m, int tiles_n) {
   constexpr bool together = TILE_N == 256;
   int lane = tid_x & 31, warp = (tid_x >> 5) & 3;
   // Both consumers take every item of the block, or each every other; `at` counts the steps of those left out too.
@@ -187,27 +81,17 @@ template <int TILE_N> DEVICE void consume(const Gemm &g, const Ring<TILE_N> &rin
 #pragma unroll 1
   for (int i = first; i < items; i += stride) {
     Item t = item<TILE_N>(g, i, tiles_m, tiles_n);
-    float acc[256 / TILE_N][TILE_N / 2];
+    Accumulators<TILE_N> acc;
     int rows = t.m0 + warp * 16 + (together ? consumer * 64 : 0);
     if (!g.partial) {
 #pragma unroll 1
-      for (int half = 0; half < 256 / TILE_N; half++) {
+      for (int half = 0; half < halves<TILE_N>; half++) {
         fetch_ahead<TILE_N>(g, g.grad_of, rows + half * 64, t.n0);
         fetch_ahead<TILE_N>(g, g.residual, rows + half * 64, t.n0);
         if (g.accumulate) fetch_ahead<TILE_N>(g, g.out, rows + half * 64, t.n0);
       }
     }
-    if (g.trans_a) {
-      if (g.trans_b)
-        multiply<true, true, TILE_N>(acc, ring, at, t.steps, consumer, turn);
-      else
-        multiply<true, false, TILE_N>(acc, ring, at, t.steps, consumer, turn);
-    } else {
-      if (g.trans_b)
-        multiply<false, true, TILE_N>(acc, ring, at, t.steps, consumer, turn);
-      else
-        multiply<false, false, TILE_N>(acc, ring, at, t.steps, consumer, turn);
-    }
+    multiply(g, acc, ring, at, t.steps, consumer, turn);
     // The epilogue is in the code once: each round finishes the first quarter, then the others move up.
 #pragma unroll 1
     for (int q = 0; q < 4; q++) {
@@ -240,7 +124,7 @@ template <int TILE_N> DEVICE void consume(const Gemm &g, const Ring<TILE_N> &rin
 
 template <int TILE_N> DEVICE void gemm_v3(const Gemm &g, u64 map_a, u64 map_b) {
   extern SHARED __attribute__((aligned(1024))) char tiles[];
-  Ring<TILE_N> ring = {shared_address(tiles)};
+  RingV3<TILE_N> ring = {shared_address(tiles)};
   if (tid_x == 0) {
 #pragma unroll 1
     for (u32 s = 0; s < ring.stages; s++) {
@@ -259,10 +143,10 @@ template <int TILE_N> DEVICE void gemm_v3(const Gemm &g, u64 map_a, u64 map_b) {
   int group = first_lane_value(tid_x >> 7); // the assembler then knows that all lanes take the same way
   if (group == 0) {
     registers_down<40>();
-    if (tid_x == 0) produce<TILE_N>(g, ring, map_a, map_b, items, tiles_m, tiles_n);
+    if (tid_x == 0) produce(g, ring, map_a, map_b, items, tiles_m, tiles_n);
   } else {
     registers_up<232>();
-    float *mine = (float *)(tiles + ring.patches) + ((tid_x >> 5) - 4) * PATCH_FLOATS;
+    float *mine = (float *)(tiles + ring.scratch) + ((tid_x >> 5) - 4) * PATCH_FLOATS;
     consume<TILE_N>(g, ring, mine, group - 1, items, tiles_m, tiles_n);
   }
 }

@@ -44,6 +44,20 @@ DEVICE void copy_box(u32 to, u64 map, int x, int y, u32 barrier) {
 DEVICE void prefetch_map(u64 map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
 DEVICE void prefetch_l2(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 
+// The box of a map from shared memory, which was written by ordinary stores. Writers show them with fence_async first.
+DEVICE void store_box(u64 map, int x, int y, u32 from) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(map), "r"(x), "r"(y), "r"(from) : "memory");
+}
+DEVICE void fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+DEVICE void store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+// Waits until all but the N youngest groups of this thread's stores have been read from shared memory.
+template <int N> DEVICE void store_wait_read() { asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory"); }
+
+// The inverse of ldmatrix4: lane l addresses row l%8 of matrix l/8, and holds two neighbouring elements of row l/4 of each.
+DEVICE void store_matrices(u32 to, u32 a, u32 b, u32 c, u32 d) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+
 // ---- registers ----
 
 template <int N> DEVICE void registers_down() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
@@ -81,6 +95,17 @@ template <bool A_OUTER, bool B_OUTER> DEVICE void wgmma(float (&d)[64], u64 a, u
       : R64(0)
       : "l"(a), "l"(b), "r"(keep), "n"(A_OUTER ? 1 : 0), "n"(B_OUTER ? 1 : 0));
 }
+template <bool A_OUTER, bool B_OUTER> DEVICE void wgmma(float (&d)[96], u64 a, u64 b, int keep) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.s32 p, %98, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+      "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,"
+      "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+      "}, %96, %97, p, 1, 1, %99, %100;\n}"
+      : R64(0), R16(64), R16(80)
+      : "l"(a), "l"(b), "r"(keep), "n"(A_OUTER ? 1 : 0), "n"(B_OUTER ? 1 : 0));
+}
 template <bool A_OUTER, bool B_OUTER> DEVICE void wgmma(float (&d)[128], u64 a, u64 b, int keep) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.s32 p, %130, 0;\n"
@@ -100,10 +125,12 @@ template <bool A_OUTER, bool B_OUTER> DEVICE void wgmma(float (&d)[128], u64 a, 
 #define W16(i) W4(i), W4(i + 4), W4(i + 8), W4(i + 12)
 #define W64(i) W16(i), W16(i + 16), W16(i + 32), W16(i + 48)
 DEVICE void wgmma_forget(float (&d)[64]) { asm volatile("" : W64(0)); }
+DEVICE void wgmma_forget(float (&d)[96]) { asm volatile("" : W64(0), W16(64), W16(80)); }
 DEVICE void wgmma_forget(float (&d)[128]) { asm volatile("" : W64(0), W64(64)); }
 
 // After the last wait: what is read from d from here on is not moved ahead of it.
 DEVICE void wgmma_done(float (&d)[64]) { asm volatile("" : R64(0)::"memory"); }
+DEVICE void wgmma_done(float (&d)[96]) { asm volatile("" : R64(0), R16(64), R16(80)::"memory"); }
 DEVICE void wgmma_done(float (&d)[128]) { asm volatile("" : R64(0), R64(64)::"memory"); }
 #undef R4
 #undef R16
