@@ -8,43 +8,43 @@ import (
 	"fmt"
 )
 
-// Driver is what the backend asks of a device. Addresses are device addresses. Work on a stream is done in the order it
-// was submitted; events order the streams among each other. Calls are made from one goroutine at a time, from any
-// thread.
+// Driver is the set of calls that a backend makes to one CUDA device. Addresses are device addresses. Work on a stream
+// is done in the order it was submitted; events order the streams among each other. Calls are made from one goroutine at
+// a time, from any thread.
 //
 // An error that wraps ErrOutOfMemory leaves the device usable. One that wraps ErrFault may be the fault of any
-// kernel asked for earlier, whatever call returns it.
+// kernel submitted earlier, whatever call returns it.
 type Driver interface {
 	// Info describes the device.
 	Info() Info
 	// Load makes the kernels of a PTX module ready. name is for messages.
 	Load(name, ptx string) (Module, error)
-	// Alloc reserves device memory, 256-byte aligned; Free gives back memory that no work uses any more; Memory
-	// tells what is free.
+	// Alloc allocates device memory, 256-byte aligned. Free frees memory that no submitted work uses any more. Memory
+	// returns the free and the total bytes of the device.
 	Alloc(bytes int) (uint64, error)
 	Free(addr uint64) error
 	Memory() (free, total int)
-	// Pin reserves host memory that the device copies from while the host goes on; Unpin gives it back.
+	// Pin allocates page-locked host memory, which the device copies from while the host goes on; Unpin frees it.
 	Pin(bytes int) ([]byte, error)
 	Unpin(p []byte) error
 	// CopyIn and CopyOut move bytes host to device and back, on Compute, and wait. Copy moves bytes inside the device.
 	CopyIn(dst uint64, src []byte) error
 	CopyOut(dst []byte, src uint64) error
 	Copy(dst, src uint64, bytes int) error
-	// Feed asks a stream for a copy from pinned memory and does not wait: src stays as it is until the stream has
-	// passed the copy.
+	// Feed submits a copy from page-locked memory to a stream and returns at once. src must not be changed until the
+	// stream has passed the copy.
 	Feed(s Stream, dst uint64, src []byte) error
 	// TensorMap encodes m for kernels that take a map by value.
 	TensorMap(m TensorMap) ([128]byte, error)
-	// Launch asks for one kernel; it may return before the kernel has run.
+	// Launch submits one kernel to Compute and may return before the kernel has run.
 	Launch(l *Launch) error
-	// NewGraph prepares commands that follow one another, to be asked for as one. Nothing runs yet.
+	// NewGraph makes a graph of commands that run one after another. Nothing runs yet.
 	NewGraph(cs []Command) (Graph, error)
-	// NewEvent makes an event, which lives as long as the driver.
+	// NewEvent returns a new event, which lives as long as the driver.
 	NewEvent() (Event, error)
-	// Sync waits until all work asked for is done and returns the first fault.
+	// Sync waits until all submitted work is done and returns the first fault.
 	Sync() error
-	// Close gives the device back.
+	// Close releases the device.
 	Close() error
 }
 
@@ -71,11 +71,11 @@ const (
 
 // Event is a point in the work of a stream.
 type Event interface {
-	// Record moves the event behind all work asked of s so far.
+	// Record moves the event behind all work submitted to s so far.
 	Record(s Stream) error
-	// Follow makes the work that s is asked for from now on wait for the event as it is now.
+	// Follow makes the work submitted to s from now on wait for the event as it is now (cuStreamWaitEvent).
 	Follow(s Stream) error
-	// Wait makes the host wait for it. An event that was never recorded is over.
+	// Wait blocks the host until the event is reached. An event that was never recorded is over.
 	Wait() error
 }
 
@@ -98,11 +98,12 @@ const (
 	CopyCommand
 )
 
-// Graph is a sequence of commands that the device takes in one piece.
+// Graph is a sequence of commands that is submitted in one call.
 type Graph interface {
-	// Launch asks Compute for all commands, in order. cs has as many commands, each of its old kind; changed lists
-	// those that differ from the last time, and only they are read. Launches asked for earlier are not affected.
-	// An error that wraps ErrGraph says that nothing was asked for; a *CommandError says which command failed.
+	// Launch submits all commands to Compute, in order. cs has as many commands as the graph, each of its old kind;
+	// changed lists the indices of those that differ from the last launch, and only they are read. Earlier launches
+	// are not affected. An error that wraps ErrGraph says that nothing was submitted; a *CommandError says which
+	// command failed.
 	Launch(cs []Command, changed []int) error
 	Close() error
 }
@@ -138,14 +139,14 @@ type Launch struct {
 	Params      []uint32
 }
 
-// Info is what the backend must know of a device.
+// Info describes a device.
 type Info struct {
 	Name            string
 	Index           int
 	Emulated        bool
 	Major, Minor    int // compute capability
 	SMs             int
-	SharedPerBlock  int // bytes of dynamic shared memory a block may ask for
+	SharedPerBlock  int // most bytes of dynamic shared memory of a block
 	TotalMemory     int
 	DriverVersion   int
 	ClockKHz        int
