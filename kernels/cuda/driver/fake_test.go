@@ -270,6 +270,20 @@ func fakeCalls(t *testing.T) {
 	}
 }
 
+// A packed buffer begins where the parameters do, so the fake's kernel finds its arguments in one only if they are at the
+// offsets of ptxas: a fake that took any other would not show a driver that packs them.
+func TestPackedArgumentsOfFakeDriver(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "extra")
+	build := exec.Command("gcc", "-I", "include", "-o", program, "testdata/extra.c", "testdata/fakecuda.c")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	out, err := exec.Command(program, kernels).CombinedOutput()
+	if want := "0: 0\n48: 107\n"; err != nil || string(out) != want {
+		t.Errorf("%v, %q, want %q", err, out, want)
+	}
+}
+
 // The limits of a launch, as the fake enforces them; the interpreter has the same (TestLaunchLimits of kernels/ptx).
 func TestLimitsOfFakeDriver(t *testing.T) { againstFake(t, fakeLimits) }
 
