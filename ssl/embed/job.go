@@ -127,6 +127,9 @@ func (j *Job) extract(ctx context.Context, s *spool) error {
 	defer l.Close()
 	j.Progress(from)
 	for s.next < j.Source.Len() {
+		if err := ctx.Err(); err != nil { // also when the next batch is ready
+			return err
+		}
 		batch, err := l.Next(ctx)
 		var all *loader.UnreadableError
 		switch {
