@@ -58,12 +58,11 @@ type Share struct {
 	Bytes int
 }
 
-// StepMemory lists what the arena holds at the peak of a step in which masked patches of this process are masked: while
-// the terms run, everything the student keeps for backward of one micro-batch is there, and the prototypes of the heads.
-// It is a count, not a measurement.
+// StepMemory lists what the arena holds at the peak of a step: while the terms run, everything the student keeps for
+// backward of one micro-batch is there, and the prototypes of the heads. masked is the number of masked patches of the
+// micro-batch with the most. It is a count, not a measurement.
 func (t *Trainer) StepMemory(masked int) []Share {
 	s := &t.Settings
-	// The micro-batch with the most of them.
 	masked = min(masked, cap(t.draw.micro[0].masked))
 	size := t.dtype.Size()
 	cls := len(t.plan.studentCLS)
@@ -76,6 +75,9 @@ func (t *Trainer) StepMemory(masked int) []Share {
 		shares = append(shares, Share{"all tokens and patches", (kept + 2*patches) * s.Backbone.Dim * size})
 	}
 	shares = append(shares, Share{"student activations", int(t.Student.Backbone.ActivationBytes(t.plan.student, kept, s.Recompute))})
+	if s.microBatches() > 1 {
+		shares = append(shares, Share{"crops of a micro-batch", 4 * t.images * s.pixels()})
+	}
 	// The terms that read tokens run before the heads, whose memory takes the place of theirs.
 	tokens := t.termBytes(loss.CLS|loss.Masked|loss.Patches, masked)
 	heads := t.headMemory(cls, masked)

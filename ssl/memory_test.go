@@ -24,13 +24,18 @@ func TestStepMemory(t *testing.T) {
 		"shared head":         wide(func(*Settings) {}),
 		"separate head":       wide(func(s *Settings) { h := s.DINO.Head; s.IBOT.Head = &h }),
 		"without weight norm": wide(func(s *Settings) { s.DINO.Head.WeightNorm = false }),
+		"in parts":            wide(func(s *Settings) { s.Batch, s.MicroBatches = 8, 2 }),
 		"recomputed":          wide(func(s *Settings) { s.Recompute = true }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := trainer(t, b, s)
-			m := train(t, tr, 1)
+			train(t, tr, 1)
+			masked := 0
+			for j := range tr.draw.micro {
+				masked = max(masked, len(tr.draw.micro[j].masked))
+			}
 			total := 0
-			for _, x := range tr.StepMemory(m.Masked) {
+			for _, x := range tr.StepMemory(masked) {
 				t.Logf("%9d %s", x.Bytes, x.What)
 				total += x.Bytes
 			}

@@ -310,3 +310,29 @@ func TestMasksByPlace(t *testing.T) {
 		}
 	}
 }
+
+// A weight that is a schedule counts as it is at each step: the first step's learning rate is 0, so that the second sees
+// the same student.
+func TestScheduledWeights(t *testing.T) {
+	s := everything(false, false, false)
+	run := func(w func(base float64) optim.Schedule) Metrics {
+		s.DINO.Weight, s.IBOT.Weight, s.KoLeo.Weight, s.Gram.Weight = w(1), w(0.7), w(0.1), w(0.5)
+		s.Terms = []loss.Spec{pull{Weight: w(0.2)}}
+		tr, err := newTrainer(ref.New(), tensor.F64, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The teacher stays where it is, apart from the student.
+		tr.Settings.Schedules.Momentum = optim.Constant(1)
+		liven(tr)
+		return train(t, tr, 2)
+	}
+	plain := run(func(base float64) optim.Schedule { return optim.Constant(base) })
+	rising := run(func(base float64) optim.Schedule { return optim.Linear{Start: base, End: 3 * base, Warmup: 2} })
+	for _, l := range plain.Losses {
+		near(t, l.Key, rising.Of(l.Key), 3*l.Value, 0, 1e-9)
+		if l.Value == 0 {
+			t.Errorf("%s is 0", l.Key)
+		}
+	}
+}

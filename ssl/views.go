@@ -59,3 +59,11 @@ func (s *Settings) shapes(n, images int) []nn.Group {
 	}
 	return groups
 }
+
+// pixels is the number of values of all crops of an image.
+func (s *Settings) pixels() (n int) {
+	for _, v := range s.Views {
+		n += v.Count * s.Backbone.Channels * v.Height * v.Width
+	}
+	return n
+}
