@@ -114,8 +114,10 @@ func (b *Block) forward(t *autograd.Tape, x *autograd.Var, in blockInput) *autog
 // the other rows go no further. Drop-path factors are those of the needed rows; where only some crops take the attention
 // branch, the rows of the others have factor 0.
 func (b *Block) forwardRows(t *autograd.Tape, x *autograd.Var, in blockInput) *autograd.Var {
-	x1 := t.Gather(x, *in.rows)
-	if !in.attn.skip {
+	var x1 *autograd.Var
+	if in.attn.skip {
+		x1 = t.Gather(x, *in.rows)
+	} else {
 		from, few := x, in.rows
 		if in.subset() {
 			from, few = t.Gather(x, *in.attn.pick), in.few
@@ -124,9 +126,9 @@ func (b *Block) forwardRows(t *autograd.Tape, x *autograd.Var, in blockInput) *a
 		if in.subset() {
 			t.Release(from)
 		}
-		y := t.Gather(a, *few)
+		// The residual is gathered behind the attention, so that backward adds its gradient first, as in the other blocks.
+		y, res := t.Gather(a, *few), t.Gather(x, *in.rows)
 		t.Release(a)
-		res := x1
 		x1 = b.Proj.Forward(t, y, Epilogue{Gamma: b.Gamma1, Residual: res, RowScale: in.attn.scale}, in.draw)
 		t.Release(y)
 		t.Release(res)
