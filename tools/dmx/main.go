@@ -12,6 +12,7 @@ import (
 	"github.com/willabides/kongplete"
 
 	"github.com/dino-mx/dmx/ssl/config"
+	"github.com/dino-mx/dmx/tools/dmx/limits"
 )
 
 // commands is the command line.
@@ -37,7 +38,7 @@ type streams struct {
 type usageError struct{ error }
 
 func main() {
-	code, supervised := supervise()
+	code, supervised := limits.Supervise()
 	if !supervised {
 		code = execute(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr})
 	}

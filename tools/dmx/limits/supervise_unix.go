@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package limits
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// supervisedChild is set in the environment of a process that supervise has started.
+// supervisedChild is set in the environment of a process that Supervise has started.
 const supervisedChild = "DMX_SUPERVISED"
 
 // fewProcesses is a limit of processes and threads that a training run may reach.
@@ -45,9 +45,9 @@ func limits() []string {
 	return set
 }
 
-// supervise runs this command in a child process where limits are set, so that what Go's runtime prints when it dies
+// Supervise runs this command in a child process where limits are set, so that what Go's runtime prints when it dies
 // of one can be said in one line with exit code 1. It returns the exit code, or false if this process is to do the work.
-func supervise() (code int, supervised bool) {
+func Supervise() (code int, supervised bool) {
 	if os.Getenv(supervisedChild) != "" {
 		// The real standard error is file 3: what the runtime prints to file 2 is for the supervisor.
 		os.Unsetenv(supervisedChild)
@@ -72,7 +72,7 @@ func superviseChild(set []string) (int, error) {
 		return 0, err
 	}
 	runtime.GOMAXPROCS(1) // fewer threads of this process leave more to the child
-	reserveThreads(4)
+	reserveThreads(8)
 	var dump head
 	cmd := exec.Command(program, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), supervisedChild+"=1")
