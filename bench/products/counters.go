@@ -82,7 +82,8 @@ type counted struct {
 // count runs an NT product of version on the interpreter.
 func count(version, m, n, k int, p epilogue) (counted, error) {
 	e := newEmulated(version)
-	g := kernels.Gemm{M: m, N: n, K: k, TransB: true, A: e.random(tensor.BF16, m, k), B: e.random(tensor.BF16, n, k), Out: e.random(tensor.BF16, m, n)}
+	g := kernels.Gemm{M: m, N: n, K: k, TransB: true}
+	g.A, g.B, g.Out = e.random(tensor.BF16, m, k), e.random(tensor.BF16, n, k), e.random(tensor.BF16, m, n)
 	p.add(e, &g)
 	if e.err != nil {
 		return counted{}, e.err
@@ -110,8 +111,8 @@ func count(version, m, n, k int, p epilogue) (counted, error) {
 	return c, nil
 }
 
-// finishing is what it takes to finish 128 x 128 elements, without the steps of the main loop, and the whole product's use
-// of memory.
+// finishing is what it takes to finish 128 x 128 elements, without the steps of the main loop, and the whole
+// product's use of memory.
 func finishing(version int, p epilogue) (counted, error) {
 	const n, k = 384, 128
 	// Two sizes apart by 256 rows tell what does not depend on tiles, two depths what does not finish them.
@@ -138,12 +139,12 @@ func counters(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("start it at the root of the repository: %w", err)
 	}
-	fmt.Fprintf(w, "\n## What finishing a tile takes, counted on the interpreter\n\n"+
-		"NT products of 512 x 384 x 128 on one multiprocessor. Instructions of warps and cycles of shared memory (wavefronts) are those of\n"+
-		"finishing 128 x 128 elements, the main loop left out; no wavefront is a bank conflict. Sectors are the bytes of\n"+
-		"those that requests to global memory touched, over the different bytes that the launch had to move (tiles beside each other read\n"+
-		"the same A and B). Registers are those at the start (bench/ptxas.md); consumers\n"+
-		"go up to 232 in version 3 and to 240 in version 4. No kernel spills.\n\n"+
+	fmt.Fprint(w, "\n## What finishing a tile takes, counted on the interpreter\n\n"+
+		"NT products of 512 x 384 x 128 on one multiprocessor. Instructions of warps and cycles of shared memory\n"+
+		"(wavefronts) are those of finishing 128 x 128 elements, the main loop left out; no wavefront is a bank conflict.\n"+
+		"Sectors are the bytes of those that requests to global memory touched, over the different bytes that the launch had\n"+
+		"to move (tiles beside each other read the same A and B). Registers are those at the start (bench/ptxas.md);\n"+
+		"consumers go up to 232 in version 3 and to 240 in version 4. No kernel spills.\n\n"+
 		"| epilogue | kernel | instructions | wavefronts | sectors | registers |\n|---|---|---:|---:|---:|---:|\n")
 	for _, p := range epilogues {
 		for _, version := range []int{3, 4} {
@@ -155,8 +156,8 @@ func counters(w io.Writer) error {
 			if r == nil {
 				return fmt.Errorf("bench/ptxas.md has no kernel %s", c.kernel)
 			}
-			fmt.Fprintf(w, "| %s | %s | %.0f | %.0f | %.2f | %s |\n", p.name, c.kernel, c.instructions, c.wavefronts,
-				32*c.sectors/c.moved, r[1])
+			fmt.Fprintf(w, "| %s | %s | %.0f | %.0f | %.2f | %s |\n",
+				p.name, c.kernel, c.instructions, c.wavefronts, 32*c.sectors/c.moved, r[1])
 		}
 	}
 	return nil

@@ -58,6 +58,9 @@ func readMeasured(table []byte) ([]measured, error) {
 	return list, nil
 }
 
+// shape is sizes and layout.
+func (x *measured) shape() string { return fmt.Sprintf("%dx%dx%d %s", x.m, x.n, x.k, x.layout) }
+
 // micros is the time of the product in microseconds at a rate in TFLOP/s.
 func (x *measured) micros(rate float64) float64 {
 	return 2 * float64(x.m) * float64(x.n) * float64(x.k) / rate / 1e6

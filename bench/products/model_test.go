@@ -25,7 +25,7 @@ func TestModel(t *testing.T) {
 		}
 		e := math.Abs(p.Micros/x.micros(x.v3) - 1)
 		if e > 0.25 {
-			t.Errorf("%s %s %dx%dx%d: measured %.1f us, expected %.1f us", x.name, x.layout, x.m, x.n, x.k, x.micros(x.v3), p.Micros)
+			t.Errorf("%s %s: measured %.1f us, expected %.1f us", x.name, x.shape(), x.micros(x.v3), p.Micros)
 		}
 		errs = append(errs, e)
 	}
@@ -34,8 +34,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// Products with short K that arithmetic bounds, not bytes: version 4 is expected to take at most the time of the tensor cores'
-// best over 0.85.
+// Products with short K that arithmetic bounds, not bytes: version 4 is expected to take at most the time of the
+// tensor cores' best over 0.85.
 func TestShortProducts(t *testing.T) {
 	list, err := readMeasured(h200)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestShortProducts(t *testing.T) {
 		n++
 		p := cuda.PlanGemmV4(cuda.GemmEpilogue{}, x.m, x.n, x.k, h200SMs)
 		if share := arithmetic / p.Micros; share < 0.85 {
-			t.Errorf("%s %s %dx%dx%d: %.1f us expected, %.0f %% of the peak", x.name, x.layout, x.m, x.n, x.k, p.Micros, 100*share)
+			t.Errorf("%s %s: %.1f us expected, %.0f %% of the peak", x.name, x.shape(), p.Micros, 100*share)
 		}
 	}
 	if n != 13 {

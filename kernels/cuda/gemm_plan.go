@@ -20,8 +20,8 @@ func v3Shared(tileN int) int {
 	return stages*((v3TileM+tileN)*v3TileK*2+16) + 8*4096 + 16
 }
 
-// GemmPlan is how a product is tiled. It depends on the shape and the number of multiprocessors only, so that the same
-// product has the same bits every time.
+// GemmPlan is how a product is tiled. It depends on the shape and the number of multiprocessors only, so that the
+// same product has the same bits every time.
 type GemmPlan struct {
 	TileN  int // columns of a tile
 	Splits int // parts of K, summed by a second kernel
@@ -92,8 +92,8 @@ const (
 	AnyEpilogue
 )
 
-// fits reports whether tiles of 128 x tileN have code for the epilogue and room in shared memory for what a warp needs of
-// its matrices at once.
+// fits reports whether tiles of 128 x tileN have code for the epilogue and room in shared memory for what a warp
+// needs of its matrices at once.
 func (e GemmEpilogue) fits(tileN int) bool {
 	pieces := max(e.Reads, 1)
 	if e.Pre {
@@ -108,8 +108,8 @@ func (e GemmEpilogue) fits(tileN int) bool {
 	return true
 }
 
-// v4Shared is the shared memory of a block of version 4: the ring of stages, pieces of 2 KiB for each of the eight warps
-// that finish tiles, and the barriers.
+// v4Shared is the shared memory of a block of version 4: the ring of stages, pieces of 2 KiB for each of the eight
+// warps that finish tiles, and the barriers.
 func v4Shared(tileN int) int {
 	stages, pieces := 4, 4
 	switch tileN {
@@ -121,8 +121,8 @@ func v4Shared(tileN int) int {
 	return stages*((v3TileM+tileN)*v3TileK*2+16) + 8*pieces*2048 + 16 + 8*4*8
 }
 
-// PlanGemmV4 chooses the tile and the number of parts of K with the least expected time among those that fit the epilogue.
-// Parts are stored as they are, so that the epilogue is no matter.
+// PlanGemmV4 chooses the tile and the number of parts of K with the least expected time among those that fit the
+// epilogue. Parts are stored as they are, so that the epilogue is no matter.
 func PlanGemmV4(e GemmEpilogue, m, n, k, sms int) GemmPlan {
 	var best GemmPlan
 	for _, tileN := range []int{256, 192, 128} {

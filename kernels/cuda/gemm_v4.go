@@ -8,8 +8,8 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// planV4 plans g for version 4 and reports whether that can do it, given that version 3 can multiply it. Parts of K are
-// stored as they are, so that the output matters only where K is not cut.
+// planV4 plans g for version 4 and reports whether that can do it, given that version 3 can multiply it. Parts of
+// K are stored as they are, so that the output matters only where K is not cut.
 func (b *Backend) planV4(g *kernels.Gemm) (p GemmPlan, fits bool) {
 	if g.N%8 != 0 {
 		return p, false
@@ -18,8 +18,8 @@ func (b *Backend) planV4(g *kernels.Gemm) (p GemmPlan, fits bool) {
 	return p, p.Splits > 1 || storableV4(g)
 }
 
-// storableV4 reports whether version 4 can store the output of g: the matrices of the epilogue must be what a tensor map
-// of bf16 describes, and vectors over n, as those of a model are, f32 that is read in pairs.
+// storableV4 reports whether version 4 can store the output of g: the matrices of the epilogue must be what a
+// tensor map of bf16 describes, and vectors over n, as those of a model are, f32 that is read in pairs.
 func storableV4(g *kernels.Gemm) bool {
 	_, ldo := kernels.Matrix(g.Out)
 	if ldo%8 != 0 || g.OutCol%8 != 0 {
@@ -84,6 +84,7 @@ func (b *Backend) gemmV4(g *kernels.Gemm, p GemmPlan) {
 		})
 	}
 	b.gemmArgs(g, partial, p.Part)
-	b.run("gemm_v4_sm90", fmt.Sprintf("gemm_v4_%d", p.TileN), [3]int{min(p.Items, b.info.SMs), 1, 1}, [3]int{384, 1, 1}, v4Shared(p.TileN))
+	grid, block := [3]int{min(p.Items, b.info.SMs), 1, 1}, [3]int{384, 1, 1}
+	b.run("gemm_v4_sm90", fmt.Sprintf("gemm_v4_%d", p.TileN), grid, block, v4Shared(p.TileN))
 	b.gemmFinish(g, partial, p)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/dino-mx/dmx/tensor"
 )
 
-// gemmV4Scenario runs one kernel of version 4 on four tiles down, the last partly outside, or one, with a plain epilogue, or one
-// that reads a residual, or stores the value before GELU too.
+// gemmV4Scenario runs one kernel of version 4 on four tiles down, the last partly outside, or one, with a plain
+// epilogue, or one that reads a residual, or stores the value before GELU too.
 func gemmV4Scenario(d gpu.Driver, kernel, scenario string) ([]byte, error) {
 	s := &scene{b: cuda.New(hopper{d, 1}, cuda.Versions{Gemm: 4})}
 	m, n, k := 424, 128, 72
@@ -23,7 +23,8 @@ func gemmV4Scenario(d gpu.Driver, kernel, scenario string) ([]byte, error) {
 	case "gemm_v4_256":
 		m, n, k = 104, 248, 264
 	}
-	g := kernels.Gemm{M: m, N: n, K: k, TransB: true, Bias: s.random(tensor.F32, n), Out: s.out(tensor.BF16, m, n)}
+	g := kernels.Gemm{M: m, N: n, K: k, TransB: true}
+	g.Bias, g.Out = s.random(tensor.F32, n), s.out(tensor.BF16, m, n)
 	g.A, g.B = s.random(tensor.BF16, m, k), s.random(tensor.BF16, n, k)
 	switch scenario {
 	case "residual":
@@ -44,7 +45,8 @@ const (
 	waitRead   = `cp\.async\.bulk\.wait_group\.read \d;`
 )
 
-// Faults of how version 4 finishes tiles; those of the main loop, which it shares with version 3, are in gemmV3Mutants.
+// Faults of how version 4 finishes tiles; those of the main loop, which it shares with version 3, are in
+// gemmV3Mutants.
 var gemmV4Mutants = []mutant{
 	{"pieces are not shown to the copy engine", "gemm_v4_sm90", "gemm_v4_128", proxyFence, 0, "$1", "plain"},
 	{"pieces are not shown to the copy engine, 192", "gemm_v4_sm90", "gemm_v4_192", proxyFence, 0, "$1", "gelu"},
@@ -52,15 +54,18 @@ var gemmV4Mutants = []mutant{
 	{"a set is written while it is stored", "gemm_v4_sm90", "gemm_v4_128", waitRead, 0, "", "plain"},
 	{"a set of two is written while it is stored", "gemm_v4_sm90", "gemm_v4_192", waitRead, 0, "", "gelu"},
 	{"a set is filled while it is stored", "gemm_v4_sm90", "gemm_v4_256", waitRead, 0, "", "residual"},
-	{"one store too many may be on its way", "gemm_v4_sm90", "gemm_v4_128", `wait_group\.read 3;`, 0, "wait_group.read 4;", "plain"},
-	{"one store too many may be on its way, 192", "gemm_v4_sm90", "gemm_v4_192", `wait_group\.read 1;`, 0, "wait_group.read 2;", "gelu"},
+	{"one store too many may be on its way", "gemm_v4_sm90", "gemm_v4_128", `wait_group\.read 3;`, 0,
+		"wait_group.read 4;", "plain"},
+	{"one store too many may be on its way, 192", "gemm_v4_sm90", "gemm_v4_192", `wait_group\.read 1;`, 0,
+		"wait_group.read 2;", "gelu"},
 	{"stores are not committed", "gemm_v4_sm90", "gemm_v4_128", `cp\.async\.bulk\.commit_group;`, 0, "", "plain"},
 	{"coordinates of a stored box exchanged", "gemm_v4_sm90", "gemm_v4_128", storeBox, 0,
 		"cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [$1, {$3, $2}], [$4];", "plain"},
 	{"matrices of a block exchanged", "gemm_v4_sm90", "gemm_v4_128", storeFour, 0,
 		"stmatrix.sync.aligned.m8n8.x4.shared.b16 [$1], {$2, $4, $3, $5};", "plain"},
 	{"matrices that are read exchanged", "gemm_v4_sm90", "gemm_v4_128", loadFour, 0, "$1 {$2,$4,$3,$5}", "residual"},
-	{"half a piece is expected", "gemm_v4_sm90", "gemm_v4_128", `shl\.b32(\s+%r\d+, %r\d+,) 11;`, 0, "shl.b32$1 10;", "residual"},
+	{"half a piece is expected", "gemm_v4_sm90", "gemm_v4_128", `shl\.b32(\s+%r\d+, %r\d+,) 11;`, 0,
+		"shl.b32$1 10;", "residual"},
 }
 
 // TestGemmV4Mutants makes one fault at a time in version 4; the sanitizer or the result must show each.

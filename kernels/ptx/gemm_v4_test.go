@@ -64,8 +64,8 @@ func countV4(t *testing.T, m, n, k int, transA, transB bool, add func(*bench, *k
 	return "", nil
 }
 
-// Version 4 finishes its tiles without a bank conflict, asks for whole sectors, and moves outputs and what the epilogue
-// reads through the copy engine alone.
+// Version 4 finishes its tiles without a bank conflict, asks for whole sectors, and moves outputs and what the
+// epilogue reads through the copy engine alone.
 func TestGemmV4CountedAccesses(t *testing.T) {
 	for _, e := range v4Epilogues {
 		for i, trans := range []struct{ a, b bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
@@ -81,7 +81,8 @@ func TestGemmV4CountedAccesses(t *testing.T) {
 					t.Errorf("%d sectors of global memory for what fits in %d", used, ideal)
 				}
 				if c.Executed("wgmma.mma_async") == 0 || c.Executed("stmatrix") == 0 || c.Executed("st.global") != 0 {
-					t.Errorf("%d products of a warpgroup, %d stmatrix, %d ordinary stores", c.Executed("wgmma.mma_async"), c.Executed("stmatrix"), c.Executed("st.global"))
+					t.Errorf("%d products of a warpgroup, %d stmatrix, %d ordinary stores",
+						c.Executed("wgmma.mma_async"), c.Executed("stmatrix"), c.Executed("st.global"))
 				}
 			})
 		}
