@@ -79,6 +79,9 @@ func TestTermOfOneFile(t *testing.T) {
 			if v := m.Of("pull"); v <= 0 || !slices.ContainsFunc(m.Losses, func(l PartLoss) bool { return l.Key == "pull" }) {
 				t.Errorf("losses %+v", m.Losses)
 			}
+			if want := without.Objective() + " + pull"; with.Objective() != want {
+				t.Errorf("objective %q, want %q", with.Objective(), want)
+			}
 			sum := 0.0
 			for _, l := range m.Losses {
 				sum += l.Value

@@ -3,6 +3,7 @@ package ssl
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dino-mx/dmx/autograd"
 	"github.com/dino-mx/dmx/kernels"
@@ -91,6 +92,16 @@ func NewTrainer(m *Models) (_ *Trainer, err error) {
 	}
 	t.settle()
 	return t, t.backend.Sync()
+}
+
+// Objective returns the names of the terms in their order, such as "DINO + iBOT + KoLeo".
+func (t *Trainer) Objective() string {
+	var names []string
+	for i := range t.terms {
+		name, _, _ := strings.Cut(t.terms[i].Parts()[0].Title, " loss")
+		names = append(names, name)
+	}
+	return strings.Join(names, " + ")
 }
 
 // Steps is the number of steps done: the index of the next one.

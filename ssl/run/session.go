@@ -171,16 +171,9 @@ func (s *session) openSummary() (*Summary, error) {
 func (s *session) banner() {
 	c, set := s.c, &s.trainer.Settings
 	all, trainable := s.trainer.Student.Backbone.Params.Count()
-	architecture := "DINO"
-	if c.IBOT.LossWeight > 0 {
-		architecture = "DINO + iBOT"
-	}
-	if c.KoLeo.LossWeight > 0 {
-		architecture += " + KoLeo"
-	}
 	mem := s.trainer.Memory()
 	s.say("INFO", strings.Join([]string{
-		fmt.Sprintf("run %s: %s on %s", s.folder.Path, architecture, c.Dataset.Path),
+		fmt.Sprintf("run %s: %s on %s", s.folder.Path, s.trainer.Objective(), c.Dataset.Path),
 		fmt.Sprintf("%d images of %d channels, batch %d, %d steps per epoch, %d steps", s.pictures.train.Len(), s.pictures.train.Channels(), set.Batch,
 			s.loader.StepsPerEpoch(), c.Train.MaxIterations),
 		fmt.Sprintf("backbone %s: width %d, %d blocks, patch %d, %d parameters, %d trainable; %.1f MB of weights, moments and teacher",
