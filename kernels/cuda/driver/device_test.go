@@ -46,15 +46,23 @@ var budget = flag.Duration("budget", 0, "time for TestDeviceSurvey; 0 runs every
 // products are the operations whose kernels come in several versions.
 var products = []string{"Gemm", "Attention", "AttentionBackward"}
 
+// movers are the operations with a second version of kernels that move bytes.
+var movers = []string{
+	"ActForward", "ActBackward", "RoPE", "Patchify", "RowLogSumExp", "ColSumExp", "CrossEntropy", "ColMoments", "GradSquares",
+}
+
 // Every row of the table on the device against the float64 oracle: the fastest kernels twice, for the same bits, and
 // each older version of the product and of attention. The oracle is evaluated once for all of them.
 func TestDeviceSurvey(t *testing.T) {
-	subjects := []optest.Subject{{Name: "fastest", Backend: backend(t, cuda.Versions{}), Repeat: true}}
-	for v := 1; v <= 3; v++ {
+	fastest := backend(t, cuda.Versions{})
+	subjects := []optest.Subject{{Name: "fastest", Backend: fastest, Repeat: true}}
+	newest := fastest.Newest()
+	for v := 1; v < max(newest.Gemm, newest.Attention); v++ {
 		subjects = append(subjects, optest.Subject{
 			Name: fmt.Sprint("version ", v), Backend: backend(t, cuda.Versions{Gemm: v, Attention: v}), Ops: products,
 		})
 	}
+	subjects = append(subjects, optest.Subject{Name: "movers version 1", Backend: backend(t, cuda.Versions{Movers: 1}), Ops: movers})
 	start, runs, failed := time.Now(), 0, 0
 	optest.Survey(subjects, func(f optest.Finding) bool {
 		runs++
