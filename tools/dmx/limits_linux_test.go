@@ -91,6 +91,9 @@ var large = []string{
 }
 
 func TestLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the short form runs under the race detector, whose own memory is beyond such limits")
+	}
 	for _, kib := range []int{1 << 20, 1<<20 + 1<<19} {
 		out := filepath.Join(t.TempDir(), "run")
 		code, errOut := ended(t, shell(fmt.Sprintf(`ulimit -v %d; exec "$@"`, kib), append(large, "--output", out)...))

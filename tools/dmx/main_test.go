@@ -77,6 +77,9 @@ func TestExitCodes(t *testing.T) {
 
 // Help needs no work before main; the best of several starts keeps a busy machine out of the measure.
 func TestHelpIsQuick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the short form runs under the race detector, which waits a second at the end of a process")
+	}
 	best := time.Hour
 	for range 10 {
 		start := time.Now()
